@@ -1,0 +1,335 @@
+//! Chooses the records of the next request out of one lane.
+//!
+//! A request holds records of one destination, one lane and one kind. Complete payloads (envelopes, OTLP/JSON) go
+//! alone; single records and items are gathered up to the protocol's bounds; spans for Sentry come from one trace.
+//! Records that must not go (limited, too old, of a trace that lost spans) are dropped where they are met.
+
+use super::Core;
+use super::admit::evicts_by_trace;
+use crate::config::DestinationConfig;
+use crate::destination::is_gathered;
+use crate::item::{Category, DropReason, Form, Header, Priority, Signal};
+use crate::limits::{
+    MAX_GATHER_SCAN, MAX_ITEMS_PER_ENVELOPE, MAX_LOGS_PER_ENVELOPE, MAX_METRICS_PER_ENVELOPE,
+    MAX_SPANS_PER_ENVELOPE,
+};
+use crate::queue::{self, List, RecordRef, Run};
+use crate::request::RequestKind;
+use crate::wire::envelope::ContainerKind;
+
+/// How many records of one kind share a request.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) kind: RequestKind,
+    pub(super) max_records: u32,
+    one_trace: bool,
+}
+
+/// The request that a record like `header` goes into.
+pub(super) fn shape_of(config: &DestinationConfig, header: &Header) -> Shape {
+    let category = header.count.category;
+    let signal = Signal::of(category);
+    let shape = |kind, max_records| Shape {
+        kind,
+        max_records,
+        one_trace: false,
+    };
+    match header.form {
+        Form::Envelope => shape(RequestKind::Envelope, 1),
+        Form::Item if matches!(category, Category::Session) => {
+            shape(RequestKind::Items, MAX_ITEMS_PER_ENVELOPE as u32)
+        }
+        Form::Item => shape(RequestKind::Items, 1),
+        Form::Element => match category {
+            Category::Span => Shape {
+                one_trace: true,
+                ..shape(
+                    RequestKind::Container(ContainerKind::Span),
+                    MAX_SPANS_PER_ENVELOPE as u32,
+                )
+            },
+            Category::TraceMetric => shape(
+                RequestKind::Container(ContainerKind::TraceMetric),
+                MAX_METRICS_PER_ENVELOPE as u32,
+            ),
+            _ => shape(
+                RequestKind::Container(ContainerKind::Log),
+                MAX_LOGS_PER_ENVELOPE as u32,
+            ),
+        },
+        Form::OtlpRecord => shape(RequestKind::Records(signal), config.batch.max_records),
+        Form::OtlpRequest => shape(RequestKind::Requests(signal), config.batch.max_records),
+        Form::OtlpJson => shape(RequestKind::Json(signal), 1),
+    }
+}
+
+impl Core<'_> {
+    /// Takes the records of one request out of a lane, dropping what must not go. `None` when nothing is left to
+    /// send. Bound: [`MAX_GATHER_SCAN`] records looked at.
+    pub(super) fn gather(
+        &mut self,
+        index: usize,
+        priority: Priority,
+        gathered: bool,
+    ) -> Option<(RequestKind, List)> {
+        let (first, header) = self.first_sendable(index, priority, gathered)?;
+        let config = self.destinations.get(index)?.config;
+        let shape = shape_of(&config, &header);
+        if shape.max_records <= 1 {
+            let mut chosen = List::EMPTY;
+            self.take(index, priority, gathered, first);
+            queue::push_back(self.blocks, &mut chosen, first);
+            return Some((shape.kind, chosen));
+        }
+        if shape.one_trace && header.trace.is_some() {
+            return Some((shape.kind, self.gather_trace(index, first, &header, &config)));
+        }
+        let mut chosen = self.split_run(
+            index,
+            priority,
+            gathered,
+            first,
+            shape.max_records,
+            config.batch.max_bytes,
+        )?;
+        self.gather_scattered(
+            index,
+            priority,
+            gathered,
+            &header,
+            shape.max_records,
+            config.batch.max_bytes,
+            &mut chosen,
+        );
+        Some((shape.kind, chosen))
+    }
+
+    /// Takes the records at the front of a list that are alike, in one piece: the usual case, and cheap.
+    ///
+    /// What holds for the first holds for those like it: they have its categories, so no limit covers them, and they
+    /// were recorded later.
+    fn split_run(
+        &mut self,
+        index: usize,
+        priority: Priority,
+        gathered: bool,
+        first: RecordRef,
+        max_records: u32,
+        max_bytes: u32,
+    ) -> Option<List> {
+        let kind = queue::kind(self.blocks, first);
+        let doomed = self.dooms();
+        let (mut last, mut run) = (first, Run::default().with(queue::length(self.blocks, first)));
+        for _ in 0..MAX_GATHER_SCAN {
+            let Some(record) = queue::next(self.blocks, last) else {
+                break;
+            };
+            let longer = run.with(queue::length(self.blocks, record));
+            let fits = longer.records <= max_records && longer.bytes <= max_bytes;
+            if !fits || queue::kind(self.blocks, record) != kind || (doomed && self.is_doomed_record(record))
+            {
+                break;
+            }
+            (last, run) = (record, longer);
+        }
+        let lane = self.destinations.get_mut(index)?.lane_mut(priority)?;
+        let list = if gathered {
+            &mut lane.gathered
+        } else {
+            &mut lane.whole
+        };
+        let chosen = queue::split_front(self.blocks, list, last, run);
+        if gathered {
+            let mut at = chosen.head();
+            for _ in 0..chosen.records() {
+                let Some(record) = at else { break };
+                at = queue::next(self.blocks, record);
+                self.state.queue.leave_trace(self.blocks, record);
+            }
+        }
+        Some(chosen)
+    }
+
+    /// Adds more records like the first from between others.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the lane, the bounds, and what they apply to"
+    )]
+    fn gather_scattered(
+        &mut self,
+        index: usize,
+        priority: Priority,
+        gathered: bool,
+        header: &Header,
+        max_records: u32,
+        max_bytes: u32,
+        chosen: &mut List,
+    ) {
+        let Some(kind) = chosen.head().map(|record| queue::kind(self.blocks, record)) else {
+            return;
+        };
+        let lane = self
+            .destinations
+            .get(index)
+            .and_then(|destination| destination.lanes.get(priority.index()));
+        let list = lane.map_or(
+            List::EMPTY,
+            |lane| if gathered { lane.gathered } else { lane.whole },
+        );
+        let mut next = list.head();
+        for _ in 0..MAX_GATHER_SCAN {
+            let Some(record) = next else { break };
+            next = queue::next(self.blocks, record);
+            let bytes = chosen.bytes().saturating_add(queue::length(self.blocks, record));
+            if chosen.records() >= max_records || bytes > max_bytes {
+                break;
+            }
+            if queue::kind(self.blocks, record) != kind || self.must_drop(index, record, header).is_some() {
+                continue;
+            }
+            self.take(index, priority, gathered, record);
+            queue::push_back(self.blocks, chosen, record);
+        }
+    }
+
+    /// Takes the waiting spans of the first one's trace, in order of recording behind it; of more than fit, the newest.
+    fn gather_trace(
+        &mut self,
+        index: usize,
+        first: RecordRef,
+        header: &Header,
+        config: &DestinationConfig,
+    ) -> List {
+        let mut chosen = List::EMPTY;
+        self.take(index, header.priority, true, first);
+        queue::push_back(self.blocks, &mut chosen, first);
+        let kind = queue::kind(self.blocks, first);
+        let mut rest = List::EMPTY;
+        let mut member = self.state.queue.trace_member(self.blocks, header.trace, None);
+        while let Some(record) = member {
+            member = self
+                .state
+                .queue
+                .trace_member(self.blocks, header.trace, Some(record));
+            if chosen.records().saturating_add(rest.records()) >= MAX_SPANS_PER_ENVELOPE as u32 {
+                break;
+            }
+            if queue::kind(self.blocks, record) != kind || self.must_drop(index, record, header).is_some() {
+                continue;
+            }
+            let bytes = chosen.bytes().saturating_add(rest.bytes());
+            if bytes.saturating_add(queue::length(self.blocks, record)) > config.batch.max_bytes {
+                break;
+            }
+            self.take(index, header.priority, true, record);
+            queue::push_front(self.blocks, &mut rest, record);
+        }
+        queue::append(self.blocks, &mut chosen, rest);
+        chosen
+    }
+
+    /// The first record of the list that may be sent; those before it are dropped.
+    fn first_sendable(
+        &mut self,
+        index: usize,
+        priority: Priority,
+        gathered: bool,
+    ) -> Option<(RecordRef, Header)> {
+        for _ in 0..MAX_GATHER_SCAN {
+            let lane = self.destinations.get(index)?.lanes.get(priority.index())?;
+            let record = if gathered {
+                lane.gathered.head()
+            } else {
+                lane.whole.head()
+            }?;
+            let header = queue::header(self.blocks, record)?;
+            match self.must_drop(index, record, &header) {
+                None => return Some((record, header)),
+                Some(reason) if reason == DropReason::RatelimitBackoff && header.is_mixed() => {
+                    if self.remove_limited(index, record, &header) {
+                        return Some((record, header));
+                    }
+                    self.take(index, priority, gathered, record);
+                    self.release(index, record);
+                }
+                Some(reason) => {
+                    self.take(index, priority, gathered, record);
+                    self.discard(index, record, &header, reason);
+                }
+            }
+        }
+        None
+    }
+
+    /// Why a record must not be sent now, if so.
+    pub(super) fn must_drop(&self, index: usize, record: RecordRef, header: &Header) -> Option<DropReason> {
+        let destination = self.destinations.get(index)?;
+        let now = self.state.now;
+        // Age first: of a mixed record only a part is limited, but all of it is too old.
+        if now.since(queue::recorded_at(self.blocks, record)) > self.state.config.max_age {
+            return Some(destination.last_failure);
+        }
+        let left = header.categories.without(queue::removed(self.blocks, record));
+        if destination.limits.limited_at(now).intersects(left) {
+            return Some(DropReason::RatelimitBackoff);
+        }
+        if evicts_by_trace(header) && self.is_doomed(header) {
+            return Some(DropReason::QueueOverflow);
+        }
+        None
+    }
+
+    /// Takes a record out of its lane and its trace's chain.
+    fn take(&mut self, index: usize, priority: Priority, gathered: bool, record: RecordRef) {
+        if let Some(lane) = self
+            .destinations
+            .get_mut(index)
+            .and_then(|d| d.lane_mut(priority))
+        {
+            let list = if gathered {
+                &mut lane.gathered
+            } else {
+                &mut lane.whole
+            };
+            queue::remove(self.blocks, list, record);
+        }
+        if gathered {
+            self.state.queue.leave_trace(self.blocks, record);
+        }
+    }
+
+    /// Puts a parked request's records back at the head of their lane and frees its place in the table.
+    pub(super) fn put_back(&mut self, slot: usize) {
+        let Some(request) = self.requests.get_mut(slot) else {
+            return;
+        };
+        let (index, priority) = (usize::from(request.destination), request.priority);
+        let records = core::mem::replace(&mut request.records, List::EMPTY);
+        self.free_slot(slot);
+        let Some(head) = records.head() else { return };
+        let mut at = Some(head);
+        let mut form = Form::Envelope;
+        for _ in 0..records.records() {
+            let Some(record) = at else { break };
+            at = queue::next(self.blocks, record);
+            if let Some(header) = queue::header(self.blocks, record) {
+                form = header.form;
+                if evicts_by_trace(&header) {
+                    self.state.queue.join_trace(self.blocks, record, header.trace);
+                }
+            }
+        }
+        if let Some(lane) = self
+            .destinations
+            .get_mut(index)
+            .and_then(|d| d.lane_mut(priority))
+        {
+            let list = if is_gathered(form) {
+                &mut lane.gathered
+            } else {
+                &mut lane.whole
+            };
+            queue::prepend(self.blocks, list, records);
+        }
+    }
+}

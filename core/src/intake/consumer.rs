@@ -1,0 +1,317 @@
+//! The one reader.
+
+use super::protocol::{
+    CLOSED, FREE, FREE_INTERRUPTED, KIND, LENGTH_AT, OVERHEAD_BYTES, PREFIX_BYTES, RECORD, Ring, SIZE, TAKEN,
+    WAITING,
+};
+use super::sync::{Ordering, step};
+use crate::check::always;
+use crate::item::{Category, Count, DropReason, Header, Item};
+use crate::limits::INTAKE_RELEASE_BYTES;
+use crate::record::{self, HEADER_BYTES};
+use core::fmt;
+
+/// How much one [`Consumer::drain`] may take: it stops at whichever comes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Records, discarded ones included.
+    pub records: usize,
+    /// Bytes of payload; the record that passes it is still taken.
+    pub bytes: usize,
+}
+
+impl Budget {
+    /// Everything that is there, until the consumer catches up with the producers.
+    pub const ALL: Self = Self {
+        records: usize::MAX,
+        bytes: usize::MAX,
+    };
+}
+
+/// What one [`Consumer::drain`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Drained {
+    /// Records handed on.
+    pub records: usize,
+    /// Bytes of their payloads.
+    pub bytes: usize,
+    /// True when the budget ended it: more may be ready.
+    pub more: bool,
+}
+
+/// The reading end of an [`Intake`](super::Intake). One exists at a time; dropping it lets the next one be made.
+///
+/// A record is released when the consumer moves past it, which is after the closure given to [`Consumer::drain`] has
+/// returned. When that closure panics, the record in its hands is not released: the next [`Consumer::drain`], of this
+/// consumer or of the next, hands it on again, unless [`Consumer::skip_interrupted`] gives it up first.
+pub struct Consumer<'a> {
+    ring: Ring<'a>,
+    /// The next record.
+    cursor: usize,
+    /// Everything before this is released: equal to the shared head.
+    released: usize,
+    /// A record at `cursor` is, or was when a panic ended it, in the hands of a closure.
+    in_hand: bool,
+}
+
+impl<'a> Consumer<'a> {
+    /// Takes the reading end, if it is free.
+    pub(super) fn take(ring: Ring<'a>) -> Option<Self> {
+        let head = &ring.state.head.0;
+        step!();
+        // Acquire: pairs with the Release store in `drop`. Everything the last consumer did is visible to us.
+        let free = |from| {
+            head.owner
+                .compare_exchange(from, TAKEN, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+        };
+        let interrupted = if free(FREE) {
+            false
+        } else if free(FREE_INTERRUPTED) {
+            true
+        } else {
+            return None;
+        };
+        // Relaxed: only a consumer writes it, and the last one's writes are visible.
+        let position = head.position.load(Ordering::Relaxed);
+        Some(Self {
+            ring,
+            cursor: position,
+            released: position,
+            in_hand: interrupted,
+        })
+    }
+
+    /// Hands on committed records, oldest first, until the budget is used up or the next record is not committed.
+    ///
+    /// Items borrow the ring; what is to outlive the closure is copied. Per record: the closure, one decoding of the
+    /// header, and zeroing of the record's bytes.
+    pub fn drain(&mut self, budget: Budget, mut each: impl FnMut(Item<'_>)) -> Drained {
+        let mut drained = Drained::default();
+        let mut taken = 0usize;
+        while let Some(word) = self.committed() {
+            if taken >= budget.records || drained.bytes >= budget.bytes {
+                drained.more = true;
+                break;
+            }
+            taken = taken.wrapping_add(1);
+            if word & KIND == RECORD {
+                self.in_hand = true;
+                let bytes = self.hand_on(&mut each);
+                self.in_hand = false;
+                if let Some(bytes) = bytes {
+                    drained.records = drained.records.wrapping_add(1);
+                    drained.bytes = drained.bytes.saturating_add(bytes);
+                }
+            }
+            self.advance(word);
+        }
+        self.release();
+        drained
+    }
+
+    /// The commit word at the cursor, if something is published there. Clears the mark that an earlier sleep left.
+    #[inline]
+    fn committed(&self) -> Option<u32> {
+        step!();
+        let word = self.commit_word();
+        // Acquire: pairs with the Release swap in `Ring::publish`; the record's bytes are visible and ours.
+        let now = word.load(Ordering::Acquire);
+        if now & KIND != 0 {
+            return Some(now);
+        }
+        if now == WAITING {
+            step!();
+            // Relaxed: the mark orders nothing. If the word was published meanwhile, the next call sees it.
+            let _ = word.compare_exchange(WAITING, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        None
+    }
+
+    #[inline]
+    fn commit_word(&self) -> &'a super::sync::AtomicU32 {
+        // SAFETY: the cursor is at a record's start, or where the next record will start.
+        unsafe { self.ring.memory.commit_word(self.ring.offset(self.cursor)) }
+    }
+
+    /// Hands on the record at the cursor and says how many bytes its payload has.
+    #[inline]
+    fn hand_on(&mut self, each: &mut impl FnMut(Item<'_>)) -> Option<usize> {
+        step!();
+        let (header, len) = self.record()?;
+        let at = self.ring.offset(self.cursor).wrapping_add(OVERHEAD_BYTES);
+        step!();
+        // SAFETY: the record is published, so its bytes are ours until we release them, which `each` cannot do; its
+        // producer wrote at least `len` bytes after the header.
+        unsafe {
+            self.ring
+                .memory
+                .lend(at, len, |payload| each(Item { header, payload }));
+        }
+        Some(len)
+    }
+
+    /// Header and payload length of the record at the cursor, which is published.
+    #[inline]
+    fn record(&self) -> Option<(Header, usize)> {
+        let at = self.ring.offset(self.cursor);
+        // SAFETY: the record is published, so these bytes, which every record has, are ours.
+        let (len, header) = unsafe {
+            (
+                self.ring.memory.read::<4>(at.wrapping_add(LENGTH_AT)),
+                self.ring
+                    .memory
+                    .read::<HEADER_BYTES>(at.wrapping_add(PREFIX_BYTES)),
+            )
+        };
+        let header = record::decode(&header);
+        if !always!(header.is_some(), "a record's header was overwritten in the ring") {
+            let unknown = Count {
+                category: Category::Default,
+                quantity: 1,
+            };
+            self.ring
+                .state
+                .losses
+                .0
+                .count(0, unknown, DropReason::InternalSdkError);
+        }
+        header.map(|header| (header, u32::from_ne_bytes(len) as usize))
+    }
+
+    /// Moves past what is published at the cursor with this commit word.
+    #[inline]
+    fn advance(&mut self, word: u32) {
+        debug_assert!(word & KIND != 0 && word & SIZE != 0);
+        self.cursor = self.cursor.wrapping_add((word & SIZE) as usize);
+        let batch = INTAKE_RELEASE_BYTES.min(self.ring.memory.capacity() / 8);
+        if self.cursor.wrapping_sub(self.released) >= batch {
+            self.release();
+        }
+    }
+
+    /// Gives the producers back everything the cursor has passed, zeroed.
+    fn release(&mut self) {
+        let bytes = self.cursor.wrapping_sub(self.released);
+        if bytes == 0 {
+            return;
+        }
+        let at = self.ring.offset(self.released);
+        let first = bytes.min(self.ring.memory.capacity().wrapping_sub(at));
+        step!();
+        // SAFETY: everything from `released` up to the cursor was published by its producers and not released yet, so
+        // it is ours; it is less than a lap, in at most two pieces.
+        unsafe {
+            self.ring.memory.zero(at, first);
+            self.ring.memory.zero(0, bytes.wrapping_sub(first));
+        }
+        step!();
+        self.released = self.cursor;
+        // Release: pairs with the Acquire load in `Ring::claim`; who sees the new position sees the zeroes.
+        self.ring
+            .state
+            .head
+            .0
+            .position
+            .store(self.cursor, Ordering::Release);
+    }
+
+    /// Announces that the caller is about to sleep until it is woken. False: do not, something is ready to be drained.
+    ///
+    /// After true, exactly one producer is told to wake the consumer, as soon as the next record can be read. If the
+    /// consumer wakes up for another reason, the next [`Consumer::drain`] takes the announcement back.
+    #[must_use = "sleeping after `false` would miss a record"]
+    pub fn sleep(&mut self) -> bool {
+        self.release();
+        step!();
+        // The mark goes into the very word whose publication ends the sleep, so there is one order of the two: a
+        // producer that publishes later takes the mark with its swap, one that published earlier is seen here. It has
+        // to be an unconditional change: an exchange that fails may have failed on an old value (a mark that a
+        // producer has taken by now). In a published word the mark's bit means nothing.
+        // Relaxed: no data is read on the strength of it.
+        self.commit_word().fetch_or(WAITING, Ordering::Relaxed) & KIND == 0
+    }
+
+    /// Hands over everything producers counted as dropped since the last call, and resets it: gate index (see
+    /// [`Intake::gate`](super::Intake::gate)), category, reason, quantity in the category's unit.
+    ///
+    /// Reads one flag per gate and reason, and 40 counters for each raised flag. Where pointers have 32 bits a counter
+    /// that would pass 2^32 - 1 between two calls stays there.
+    pub fn take_losses(&mut self, each: impl FnMut(usize, Category, DropReason, u64)) {
+        self.ring.state.losses.0.take(each);
+    }
+
+    /// True when everything that was ever reserved has been handed on or discarded. Together with
+    /// [`Intake::close`](super::Intake::close) that is final.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reserved() == self.cursor
+    }
+
+    /// The position of the slot that stands in the way: reserved, but not committed. `None` when there is none.
+    ///
+    /// A host with a clock that gets the same position for longer than any encoding takes has found a producer that
+    /// stopped in the middle of a record; [`Intake::fill_bytes`](super::Intake::fill_bytes) says how much is held up.
+    #[must_use]
+    pub fn stuck_position(&self) -> Option<usize> {
+        if self.is_empty() {
+            return None;
+        }
+        // Relaxed: a figure; nothing is read on the strength of it.
+        let published = self.commit_word().load(Ordering::Relaxed) & KIND != 0;
+        (!published).then_some(self.cursor)
+    }
+
+    /// True when the last `drain` ended in a panic with the next record in its hands.
+    #[must_use]
+    pub const fn is_interrupted(&self) -> bool {
+        self.in_hand
+    }
+
+    /// Gives up the record that was being read when a panic ended the last `drain`, and counts it as dropped for
+    /// [`DropReason::InternalSdkError`]. False when there is none. For a record that makes its reader panic each time.
+    pub fn skip_interrupted(&mut self) -> bool {
+        if !self.in_hand {
+            return false;
+        }
+        self.in_hand = false;
+        let Some(word) = self.committed() else {
+            return false;
+        };
+        if let Some((header, _)) = self.record() {
+            self.ring
+                .state
+                .losses
+                .0
+                .count_record(&header, DropReason::InternalSdkError);
+        }
+        self.advance(word);
+        self.release();
+        true
+    }
+
+    fn reserved(&self) -> usize {
+        // Relaxed: a figure, and after closing a constant.
+        self.ring.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED
+    }
+}
+
+impl Drop for Consumer<'_> {
+    fn drop(&mut self) {
+        self.release();
+        step!();
+        let state = if self.in_hand { FREE_INTERRUPTED } else { FREE };
+        // Release: pairs with the Acquire in `take`.
+        self.ring.state.head.0.owner.store(state, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Consumer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("position", &self.cursor)
+            .field("stuck_position", &self.stuck_position())
+            .field("interrupted", &self.in_hand)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,340 @@
+//! The producers' side of the protocol: claim, publish, give back. See the module's narrative.
+
+use super::losses::Losses;
+use super::memory::Memory;
+use super::sync::{AtomicBool, AtomicU8, AtomicUsize, Line, Ordering, const_fn, step};
+use crate::item::{DropReason, Header, Priority};
+use crate::limits::{INTAKE_RESERVE_ATTEMPTS, INTAKE_SHARE_PERCENT};
+use crate::record::{self, HEADER_BYTES};
+use crate::ring::{self, Place, align_up};
+
+/// Bytes of a record before its header: the commit word, then the payload's length, both of 32 bits in native order.
+pub(super) const PREFIX_BYTES: usize = 8;
+/// Bytes of a record before its payload.
+pub(super) const OVERHEAD_BYTES: usize = PREFIX_BYTES + HEADER_BYTES;
+/// Offset of the payload's length.
+pub(super) const LENGTH_AT: usize = 4;
+
+/// Commit words: the record's total size, a multiple of 8, with its kind in the low three bits.
+///
+/// Not yet published: nothing, or [`WAITING`] when the consumer sleeps until this very word is published.
+pub(super) const WAITING: u32 = 1;
+/// A record to be read.
+pub(super) const RECORD: u32 = 2;
+/// Bytes up to the end of memory that a record skipped.
+pub(super) const PADDING: u32 = 4;
+/// A slot that was given up; only its commit word is not zero.
+pub(super) const DISCARDED: u32 = 6;
+/// Set in every published word and in no other.
+pub(super) const KIND: u32 = 6;
+/// The size in a commit word.
+pub(super) const SIZE: u32 = !7;
+
+/// Lowest bit of the tail, which alignment leaves free: no reservation succeeds any more.
+pub(super) const CLOSED: usize = 1;
+
+/// States of [`Head::owner`].
+pub(super) const FREE: u8 = 0;
+pub(super) const TAKEN: u8 = 1;
+pub(super) const FREE_INTERRUPTED: u8 = 2;
+
+/// Where a reservation repeats a position, a stale fill could pass; see "Positions" in the module's narrative.
+const POSITIONS_REPEAT: bool = usize::BITS < 64 || cfg!(all(test, not(surgetank_loom)));
+
+/// What producers write.
+pub(super) struct Tail {
+    /// End of the last reservation, with [`CLOSED`] in the lowest bit.
+    pub(super) position: AtomicUsize,
+    /// A slot was dropped that had the consumer's mark: the next commit wakes it instead.
+    pub(super) wake_owed: AtomicBool,
+    /// How many bytes may be in use after a record of each priority.
+    shares: [usize; Priority::COUNT],
+    /// Bytes of the largest payload.
+    pub(super) max_payload: usize,
+}
+
+/// What the consumer writes.
+pub(super) struct Head {
+    /// Start of the oldest byte that is not free.
+    pub(super) position: AtomicUsize,
+    /// Whether there is a consumer, or how the last one ended.
+    pub(super) owner: AtomicU8,
+}
+
+/// Everything of an intake but its memory and gates.
+pub(super) struct State {
+    pub(super) tail: Line<Tail>,
+    pub(super) head: Line<Head>,
+    pub(super) losses: Line<Losses>,
+}
+
+impl State {
+    const_fn! {
+        /// The state of an empty ring of `capacity` bytes, whose positions begin at `origin`.
+        pub(super) fn new(capacity: usize, origin: usize) -> Self {
+            let mut shares = [0; Priority::COUNT];
+            let mut rest: &mut [usize] = &mut shares;
+            let mut percents: &[u8] = &INTAKE_SHARE_PERCENT;
+            while let ([share, later @ ..], [percent, next @ ..]) = (rest, percents) {
+                *share = (capacity as u64 * *percent as u64 / 100) as usize;
+                rest = later;
+                percents = next;
+            }
+            Self {
+                tail: Line(Tail {
+                    position: AtomicUsize::new(origin),
+                    wake_owed: AtomicBool::new(false),
+                    shares,
+                    max_payload: (capacity / 2).saturating_sub(OVERHEAD_BYTES),
+                }),
+                head: Line(Head {
+                    position: AtomicUsize::new(origin),
+                    owner: AtomicU8::new(FREE),
+                }),
+                losses: Line(Losses::new()),
+            }
+        }
+    }
+}
+
+/// An intake without its storage type, so that the code below exists once.
+#[derive(Clone, Copy)]
+pub(super) struct Ring<'a> {
+    pub(super) state: &'a State,
+    pub(super) memory: Memory<'a>,
+}
+
+/// Bytes of the ring that belong to the producer that holds this.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    /// Start of the record.
+    pub(super) position: usize,
+    /// All of it, aligned.
+    pub(super) total: usize,
+}
+
+impl<'a> Ring<'a> {
+    /// The place in memory of `position`.
+    #[inline]
+    pub(super) fn offset(self, position: usize) -> usize {
+        ring::offset(position, self.memory.capacity())
+    }
+
+    /// Bytes in use, open slots and padding included.
+    pub(super) fn fill(self) -> usize {
+        // Head first: the difference is never negative, and at most too large by what was added in between.
+        let head = self.state.head.0.position.load(Ordering::Relaxed);
+        let tail = self.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED;
+        tail.wrapping_sub(head).min(self.memory.capacity())
+    }
+
+    /// Reserves room for a record of up to `payload` bytes and writes its header.
+    ///
+    /// At most [`INTAKE_RESERVE_ATTEMPTS`] attempts.
+    #[inline]
+    pub(super) fn claim(self, header: &Header, payload: usize) -> Result<Claim, DropReason> {
+        let tail_cell = &self.state.tail.0.position;
+        let capacity = self.memory.capacity();
+        if payload > self.state.tail.0.max_payload {
+            return Err(DropReason::TooLarge);
+        }
+        let total = align_up(payload.wrapping_add(OVERHEAD_BYTES));
+        let share = match self.state.tail.0.shares.get(header.priority.index()) {
+            Some(share) => *share,
+            None => 0,
+        };
+
+        step!();
+        // Acquire: pairs with the Release of the reservation that made this tail, so that the head loaded below is no
+        // older than the one which that reservation rested on, and the difference of the two means something.
+        let mut tail = tail_cell.load(Ordering::Acquire);
+        for _ in 0..INTAKE_RESERVE_ATTEMPTS {
+            if tail & CLOSED != 0 {
+                return Err(DropReason::Closed);
+            }
+            step!();
+            // Acquire: pairs with the Release store in `Consumer::release`. What is free by this position was zeroed
+            // before it was released, and the zeroing is now over for us.
+            let head = self.state.head.0.position.load(Ordering::Acquire);
+            let padding = match ring::place(tail, head, capacity, total, share) {
+                Place::After(padding) => padding,
+                Place::Full => return Err(DropReason::QueueOverflow),
+                Place::Stale => {
+                    tail = tail_cell.load(Ordering::Acquire);
+                    continue;
+                }
+            };
+            let position = tail.wrapping_add(padding);
+            let end = position.wrapping_add(total);
+            step!();
+            // Acquire: pairs with the Release of a producer that gave bytes back (`give_back`), whose zeroing of them
+            // must be over. The exchanges of other reservations in between continue that Release. Release: pairs with
+            // the Acquire loads of the tail above.
+            match tail_cell.compare_exchange_weak(tail, end, Ordering::AcqRel, Ordering::Acquire) {
+                Err(now) => tail = now,
+                Ok(_) => {
+                    if POSITIONS_REPEAT && !self.is_within_capacity(end) {
+                        let _ = tail_cell.compare_exchange(end, tail, Ordering::Release, Ordering::Relaxed);
+                        return Err(DropReason::InternalSdkError);
+                    }
+                    if padding > 0 {
+                        self.publish_padding(tail, padding, position);
+                    }
+                    let claim = Claim { position, total };
+                    self.write_header(&claim, header);
+                    return Ok(claim);
+                }
+            }
+        }
+        Err(DropReason::QueueOverflow)
+    }
+
+    /// True when the bytes up to `end` are not in use by records one lap behind.
+    fn is_within_capacity(self, end: usize) -> bool {
+        step!();
+        // Acquire: as in `claim`; this is the position that makes the memory ours.
+        let head = self.state.head.0.position.load(Ordering::Acquire);
+        end.wrapping_sub(head) <= self.memory.capacity()
+    }
+
+    /// Publishes `padding` bytes at `position`. If the consumer slept until this word is published, its mark moves on
+    /// to the record's own word at `record`, for there is nothing to read yet.
+    #[inline(never)]
+    fn publish_padding(self, position: usize, padding: usize, record: usize) {
+        step!();
+        if self.publish(position, padding as u32 | PADDING) {
+            step!();
+            // SAFETY: the record at `record` is ours and not published.
+            let word = unsafe { self.memory.commit_word(self.offset(record)) };
+            // A consumer that woke up for another reason may set or clear the same mark by now. A change of what is
+            // there, not a store: then all changes of the word have one order. Relaxed: the mark orders nothing.
+            word.fetch_or(WAITING, Ordering::Relaxed);
+        }
+    }
+
+    /// Publishes the record at `position`; true when the consumer sleeps until exactly this happened.
+    #[inline]
+    fn publish(self, position: usize, word: u32) -> bool {
+        // SAFETY: the record that starts here is the caller's until this swap.
+        let cell = unsafe { self.memory.commit_word(self.offset(position)) };
+        // Release: pairs with the Acquire load in `Consumer::drain`; everything written to the record is visible to
+        // who reads this word. A swap, for it also takes the consumer's mark: either the consumer's came
+        // first and we see its mark, or ours came first and it sees ours and stays awake (`Consumer::sleep`).
+        cell.swap(word, Ordering::Release) & WAITING != 0
+    }
+
+    /// Writes `header` into a claim that is not published.
+    #[inline]
+    pub(super) fn write_header(self, claim: &Claim, header: &Header) {
+        step!();
+        let at = self.offset(claim.position).wrapping_add(PREFIX_BYTES);
+        // SAFETY: within the claim, which is at least OVERHEAD_BYTES long and belongs to the caller.
+        unsafe { self.memory.write(at, &record::encode(header)) }
+    }
+
+    /// The header of a claim that is not published.
+    pub(super) fn read_header(self, claim: &Claim) -> Option<Header> {
+        let at = self.offset(claim.position).wrapping_add(PREFIX_BYTES);
+        // SAFETY: within the claim, which belongs to the caller.
+        record::decode(&unsafe { self.memory.read::<HEADER_BYTES>(at) })
+    }
+
+    /// Copies `bytes` to `at` bytes into the payload of a claim; the caller has checked that they fit.
+    #[inline]
+    pub(super) fn write_payload(self, claim: &Claim, at: usize, bytes: &[u8]) {
+        debug_assert!(OVERHEAD_BYTES + at + bytes.len() <= claim.total);
+        step!();
+        let at = self
+            .offset(claim.position)
+            .wrapping_add(OVERHEAD_BYTES)
+            .wrapping_add(at);
+        // SAFETY: within the claim, which belongs to the caller.
+        unsafe { self.memory.write(at, bytes) }
+    }
+
+    /// The first `written` bytes of the payload of a claim.
+    #[cfg(not(surgetank_loom))]
+    #[inline]
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "the claim stays borrowed with the bytes"
+    )]
+    pub(super) fn payload_mut<'b>(self, claim: &'b mut Claim, written: usize) -> &'b mut [u8]
+    where
+        'a: 'b,
+    {
+        debug_assert!(OVERHEAD_BYTES + written <= claim.total);
+        let at = self.offset(claim.position).wrapping_add(OVERHEAD_BYTES);
+        // SAFETY: within the claim, which belongs to the caller and stays borrowed for as long as the reference.
+        unsafe { self.memory.bytes_mut(at, written) }
+    }
+
+    /// Publishes a claim of which `written` bytes of payload are written; true when the consumer is to be woken.
+    ///
+    /// Bytes of the claim beyond those are still zero. They go back to the ring if nobody has reserved behind them;
+    /// otherwise they stay part of the record.
+    #[inline]
+    pub(super) fn commit(self, claim: Claim, written: usize) -> bool {
+        let used = align_up(written.wrapping_add(OVERHEAD_BYTES));
+        let total = if used < claim.total && self.give_back(&claim, used) {
+            used
+        } else {
+            claim.total
+        };
+        step!();
+        let at = self.offset(claim.position).wrapping_add(LENGTH_AT);
+        // SAFETY: within the claim, which belongs to the caller.
+        unsafe { self.memory.write(at, &(written as u32).to_ne_bytes()) }
+        step!();
+        let wake = self.publish(claim.position, total as u32 | RECORD);
+        step!();
+        self.settle_wake(wake)
+    }
+
+    /// Gives a claim up, of which `written` bytes of payload may be written; true when the consumer is to be woken.
+    pub(super) fn discard(self, claim: Claim, written: usize) -> bool {
+        step!();
+        let at = self.offset(claim.position).wrapping_add(LENGTH_AT);
+        // SAFETY: within the claim, which belongs to the caller. The commit word stays as it is: it may carry the
+        // consumer's mark, for whoever starts a record here next.
+        unsafe {
+            self.memory
+                .zero(at, OVERHEAD_BYTES.wrapping_sub(LENGTH_AT).wrapping_add(written));
+        }
+        if self.give_back(&claim, 0) {
+            return false;
+        }
+        step!();
+        let wake = self.publish(claim.position, claim.total as u32 | DISCARDED);
+        step!();
+        self.settle_wake(wake)
+    }
+
+    /// Moves the tail back so that only `used` bytes of `claim` stay reserved, if nothing was reserved behind it. All
+    /// bytes given back are zero, but for a mark of the consumer in the first four when `used` is 0.
+    fn give_back(self, claim: &Claim, used: usize) -> bool {
+        let end = claim.position.wrapping_add(claim.total);
+        let wanted = claim.position.wrapping_add(used);
+        step!();
+        // The tail equals our end only if whoever reserved behind us has given everything back, so nobody else has
+        // bytes there. Release: pairs with the Acquire of the next reservation (`claim`), which gets these bytes.
+        // Relaxed on failure: the bytes just stay with the record.
+        self.state
+            .tail
+            .0
+            .position
+            .compare_exchange(end, wanted, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Adds a wake-up that a dropped slot could not return to anybody.
+    #[inline]
+    fn settle_wake(self, wake: bool) -> bool {
+        let owed = &self.state.tail.0.wake_owed;
+        // Relaxed: waking orders nothing; the swap makes sure that one caller gets it.
+        if owed.load(Ordering::Relaxed) && owed.swap(false, Ordering::Relaxed) {
+            return true;
+        }
+        wake
+    }
+}

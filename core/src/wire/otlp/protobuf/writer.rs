@@ -1,0 +1,334 @@
+//! Writes protobuf, or measures what would be written.
+
+use super::{WireType, tag};
+use core::error::Error;
+use core::fmt;
+
+/// Bytes of a length prefix that is reserved and patched.
+pub const OPEN_PREFIX_BYTES: usize = 4;
+
+/// Largest length that fits a reserved prefix.
+const MAX_PATCHED_LEN: usize = (1 << 28) - 1;
+
+/// Where fields go: into memory ([`Writer`]) or nowhere, for their length ([`Length`]).
+///
+/// An encoder written against this gives its exact length and its bytes from one piece of code. Implementors never
+/// fail at a call: what does not fit is reported once, at the end.
+pub trait Out {
+    /// Takes `bytes` as they are.
+    fn raw(&mut self, bytes: &[u8]);
+
+    /// Takes `N` bytes as they are; for fixed parts, where the copy is a few stores.
+    fn array<const N: usize>(&mut self, bytes: [u8; N]);
+
+    /// Takes two fixed parts, each followed by bytes, at once: a key and a value with what stands in front of them.
+    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]);
+
+    /// Bytes taken so far.
+    fn position(&self) -> usize;
+
+    /// Replaces four bytes that were taken before, at `position`.
+    fn patch(&mut self, position: usize, bytes: [u8; OPEN_PREFIX_BYTES]);
+
+    /// Gives up: the output is not to be used.
+    fn fail(&mut self);
+
+    /// Writes a varint.
+    #[inline]
+    fn varint(&mut self, value: u64) {
+        let mut value = value;
+        while value >= 0x80 {
+            self.array([value as u8 | 0x80]);
+            value >>= 7;
+        }
+        self.array([value as u8]);
+    }
+
+    /// Writes a tag.
+    #[inline]
+    fn tag(&mut self, field: u32, wire_type: WireType) {
+        self.varint(u64::from(tag(field, wire_type)));
+    }
+
+    /// Writes a varint field, also when it is zero.
+    #[inline]
+    fn varint_field(&mut self, field: u32, value: u64) {
+        let tag = tag(field, WireType::Varint);
+        if tag < 0x80 && value < 0x80 {
+            self.array([tag as u8, value as u8]);
+        } else if tag < 0x80 && value < 0x4000 {
+            self.array([tag as u8, value as u8 | 0x80, (value >> 7) as u8]);
+        } else {
+            self.varint(u64::from(tag));
+            self.varint(value);
+        }
+    }
+
+    /// Writes a `fixed64`, `sfixed64` or `double` field, also when it is zero.
+    #[inline]
+    fn fixed64_field(&mut self, field: u32, value: u64) {
+        let tag = tag(field, WireType::Fixed64);
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+        if tag < 0x80 {
+            self.array([tag as u8, a, b, c, d, e, f, g, h]);
+        } else {
+            self.varint(u64::from(tag));
+            self.array([a, b, c, d, e, f, g, h]);
+        }
+    }
+
+    /// Writes a `fixed32` field, also when it is zero.
+    #[inline]
+    fn fixed32_field(&mut self, field: u32, value: u32) {
+        let tag = tag(field, WireType::Fixed32);
+        let [a, b, c, d] = value.to_le_bytes();
+        if tag < 0x80 {
+            self.array([tag as u8, a, b, c, d]);
+        } else if tag < 0x4000 {
+            self.array([tag as u8 | 0x80, (tag >> 7) as u8, a, b, c, d]);
+        } else {
+            self.varint(u64::from(tag));
+            self.array([a, b, c, d]);
+        }
+    }
+
+    /// Writes a string, bytes or already encoded message field, also when it is empty.
+    #[inline]
+    fn bytes_field(&mut self, field: u32, bytes: &[u8]) {
+        self.message(field, bytes.len());
+        self.raw(bytes);
+    }
+
+    /// Writes tag and prefix of a message of exactly `len` bytes; the caller writes those next.
+    #[inline]
+    fn message(&mut self, field: u32, len: usize) {
+        let tag = tag(field, WireType::Bytes);
+        if tag < 0x80 && len < 0x80 {
+            self.array([tag as u8, len as u8]);
+        } else {
+            self.varint(u64::from(tag));
+            self.varint(len as u64);
+        }
+    }
+
+    /// Begins a message of unknown length: writes its tag and leaves [`OPEN_PREFIX_BYTES`] for its length.
+    #[inline]
+    fn open(&mut self, field: u32) -> Open {
+        self.tag(field, WireType::Bytes);
+        let prefix_at = self.position();
+        self.array([0; OPEN_PREFIX_BYTES]);
+        Open { prefix_at }
+    }
+
+    /// Ends a message: everything written since [`Out::open`] is its content. Close in the reverse order of opening.
+    #[inline]
+    fn close(&mut self, open: Open) {
+        let start = open.prefix_at.wrapping_add(OPEN_PREFIX_BYTES);
+        let len = self.position().saturating_sub(start);
+        if len > MAX_PATCHED_LEN {
+            self.fail();
+        } else {
+            self.patch(open.prefix_at, long_prefix(len));
+        }
+    }
+}
+
+/// A nested message that was begun with [`Out::open`].
+#[derive(Debug)]
+#[must_use = "the length prefix is wrong until `Out::close`"]
+pub struct Open {
+    prefix_at: usize,
+}
+
+/// Writes into a slice.
+///
+/// A write that does not fit writes nothing, and every write after it is ignored; [`Writer::finish`] tells. So callers
+/// write straight through and check once. No call allocates or panics; each costs its own bytes.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+    full: bool,
+}
+
+/// The output was too short for the message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the output is shorter than the message; reserve its encoded length")
+    }
+}
+
+impl Error for Full {}
+
+impl<'a> Writer<'a> {
+    /// A writer that starts at the first byte of `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'a mut [u8]) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            full: false,
+        }
+    }
+
+    /// Bytes written.
+    ///
+    /// # Errors
+    /// [`Full`] when something did not fit; what was written is then a truncated message.
+    pub const fn finish(&self) -> Result<usize, Full> {
+        if self.full { Err(Full) } else { Ok(self.at) }
+    }
+}
+
+impl Out for Writer<'_> {
+    #[inline]
+    fn raw(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.at..)
+            && let Some((target, _)) = room.split_at_mut_checked(bytes.len())
+        {
+            copy(target, bytes);
+            self.at = self.at.wrapping_add(bytes.len());
+        } else {
+            self.fail();
+        }
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self, bytes: [u8; N]) {
+        if let Some(room) = self.bytes.get_mut(self.at..)
+            && let Some(target) = room.first_chunk_mut::<N>()
+        {
+            *target = bytes;
+            self.at = self.at.wrapping_add(N);
+        } else {
+            self.fail();
+        }
+    }
+
+    #[inline]
+    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.at..)
+            && let Some((opening, room)) = room.split_first_chunk_mut()
+            && let Some((key_room, room)) = room.split_at_mut_checked(key.len())
+            && let Some((opening_2, room)) = room.split_first_chunk_mut()
+            && let Some((value_room, _)) = room.split_at_mut_checked(value.len())
+        {
+            *opening = key_opening;
+            copy(key_room, key);
+            *opening_2 = value_opening;
+            copy(value_room, value);
+            let written = key.len().wrapping_add(value.len()).wrapping_add(8);
+            self.at = self.at.wrapping_add(written);
+        } else {
+            self.fail();
+        }
+    }
+
+    #[inline]
+    fn position(&self) -> usize {
+        self.at
+    }
+
+    #[inline]
+    fn patch(&mut self, position: usize, bytes: [u8; OPEN_PREFIX_BYTES]) {
+        let written = self.bytes.get_mut(position..self.at).unwrap_or_default();
+        match written.first_chunk_mut::<OPEN_PREFIX_BYTES>() {
+            Some(target) => *target = bytes,
+            None => self.fail(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&mut self) {
+        self.full = true;
+        self.bytes = &mut [];
+    }
+}
+
+/// Measures what would be written.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Length {
+    bytes: usize,
+}
+
+impl Length {
+    /// Bytes that `encode` writes. `usize::MAX` when that is not possible at all.
+    pub fn of(encode: impl FnOnce(&mut Self)) -> usize {
+        let mut length = Self::default();
+        encode(&mut length);
+        length.bytes
+    }
+}
+
+impl Out for Length {
+    #[inline]
+    fn raw(&mut self, bytes: &[u8]) {
+        self.bytes = self.bytes.saturating_add(bytes.len());
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self, _bytes: [u8; N]) {
+        self.bytes = self.bytes.saturating_add(N);
+    }
+
+    #[inline]
+    fn pair(&mut self, _key_opening: [u8; 4], key: &[u8], _value_opening: [u8; 4], value: &[u8]) {
+        let len = key.len().saturating_add(value.len()).saturating_add(8);
+        self.bytes = self.bytes.saturating_add(len);
+    }
+
+    #[inline]
+    fn position(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    fn patch(&mut self, _position: usize, _bytes: [u8; OPEN_PREFIX_BYTES]) {}
+
+    fn fail(&mut self) {
+        self.bytes = usize::MAX;
+    }
+}
+
+/// Copies between slices of one length. Names and values are mostly 1 to 32 bytes, which two overlapping copies of a
+/// fixed size do in a third of what calling `memcpy` takes.
+#[inline]
+fn copy(target: &mut [u8], source: &[u8]) {
+    #[inline]
+    fn ends<const N: usize>(target: &mut [u8], source: &[u8]) -> bool {
+        if source.len() <= 2 * N
+            && let (Some(first), Some(last)) = (source.first_chunk::<N>(), source.last_chunk::<N>())
+        {
+            if let Some(target) = target.first_chunk_mut::<N>() {
+                *target = *first;
+            }
+            if let Some(target) = target.last_chunk_mut::<N>() {
+                *target = *last;
+            }
+            return true;
+        }
+        false
+    }
+    let done = ends::<16>(target, source)
+        || ends::<8>(target, source)
+        || ends::<4>(target, source)
+        || ends::<2>(target, source)
+        || ends::<1>(target, source);
+    if !done && target.len() == source.len() {
+        target.copy_from_slice(source);
+    }
+}
+
+/// `len` below 2²⁸ as a varint of exactly four bytes.
+const fn long_prefix(len: usize) -> [u8; OPEN_PREFIX_BYTES] {
+    [
+        len as u8 | 0x80,
+        (len >> 7) as u8 | 0x80,
+        (len >> 14) as u8 | 0x80,
+        (len >> 21) as u8 & 0x7F,
+    ]
+}
