@@ -1,0 +1,570 @@
+//! The client: what an application holds.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use surgetank_core::config::DestinationConfig;
+use surgetank_core::item::{Category, Count, DestinationId, DropReason, Form, Header, Outcome, Signal};
+use surgetank_core::wire::envelope::{EnvelopeError, describe, describe_item};
+use surgetank_core::wire::otlp::encode::{Limits, LogRecord, Span, SpanId, TraceId};
+use surgetank_core::wire::otlp::protobuf::Out;
+
+use crate::builder::{ClientBuilder, SDK_NAME, SDK_VERSION};
+use crate::delivery::fork::{self, PerProcess};
+use crate::delivery::http::{HttpExporter, HttpSettings, HttpTarget};
+use crate::delivery::{
+    Delivery, DeliveryConfig, DeliveryError, DestinationSpec, FlushReport, Status, wall, wall_nanos,
+};
+use crate::environment::{RecordLimits, SIGNALS, Warning};
+use crate::ids::{EventId, IdGenerator};
+use crate::json::Encode;
+use crate::sentry::{self, SentryContext};
+
+/// How long dropping the last handle of a client may take.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bits of a trace id that sampling looks at (W3C Trace Context Level 2, "Random trace-id flag").
+const RANDOM_BITS: u64 = (1 << 56) - 1;
+
+/// Records telemetry and delivers it. Cheap to clone; every method takes `&self` and may be called from any thread.
+///
+/// **Recording** never blocks: no lock, no allocation, at most one non-blocking system call (and once per process the
+/// start of the delivery thread). What cannot be taken is dropped at once, counted, and the call says why. A record for
+/// a protocol that has no destination is not counted: the call returns `Dropped(Ignored)`.
+///
+/// **After `fork`** the child gets an intake, a queue and a thread of its own with its first record; what the parent
+/// had queued stays the parent's to deliver. The order of building and forking does not matter.
+///
+/// **Dropping** the last clone closes the client, which takes at most two seconds. A client in a `static` is never
+/// dropped: call [`Client::close`] before the program ends.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+/// Everything a client is made of, kept to make it again after `fork`.
+pub(crate) struct Plan {
+    pub(crate) delivery: DeliveryConfig,
+    pub(crate) http: HttpSettings,
+    pub(crate) destinations: Vec<PlannedDestination>,
+    /// Present if the first destination is Sentry.
+    pub(crate) sentry: Option<SentryContext>,
+    /// Which destination takes each signal.
+    pub(crate) signals: [Option<usize>; SIGNALS],
+    pub(crate) limits: RecordLimits,
+    pub(crate) release: String,
+    pub(crate) environment: String,
+    /// A root is not kept if its random bits are below this.
+    pub(crate) reject_below: u64,
+    /// Identifiers and jitter come from the operating system.
+    pub(crate) reseed: bool,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+pub(crate) struct PlannedDestination {
+    pub(crate) config: DestinationConfig,
+    pub(crate) target: HttpTarget,
+    /// Of the DSN; empty for OTLP.
+    pub(crate) public_key: String,
+    pub(crate) resource: Vec<u8>,
+    pub(crate) scope: Vec<u8>,
+}
+
+struct Inner {
+    plan: Plan,
+    closed: AtomicBool,
+    processes: PerProcess<Process>,
+}
+
+/// What belongs to one process.
+struct Process {
+    delivery: Delivery<HttpExporter>,
+    ids: IdGenerator,
+    /// The trace of logs that name none.
+    trace_id: TraceId,
+}
+
+/// Something recorded that got an identifier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capture {
+    /// Its identifier, also when it was dropped.
+    pub id: EventId,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// The record has nowhere to go: its protocol is off.
+const OFF: Outcome = Outcome::Dropped(DropReason::Ignored);
+
+/// Random numbers from the operating system.
+pub(crate) fn entropy() -> Result<[u64; 3], getrandom::Error> {
+    Ok([getrandom::u64()?, getrandom::u64()?, getrandom::u64()?])
+}
+
+impl Process {
+    fn new(plan: &Plan, [jitter, first, second]: [u64; 3]) -> Result<Self, DeliveryError> {
+        let destinations = plan
+            .destinations
+            .iter()
+            .map(|planned| DestinationSpec {
+                config: planned.config,
+                sdk_name: SDK_NAME.to_owned(),
+                sdk_version: SDK_VERSION.to_owned(),
+                public_key: planned.public_key.clone(),
+                release: Some(plan.release.clone()).filter(|text| !text.is_empty()),
+                environment: Some(plan.environment.clone()).filter(|text| !text.is_empty()),
+                resource: planned.resource.clone(),
+                scope: planned.scope.clone(),
+                target: planned.target.clone(),
+            })
+            .collect();
+        let config = DeliveryConfig {
+            seed: jitter,
+            ..plan.delivery.clone()
+        };
+        let exporter = HttpExporter::new(plan.http.clone());
+        // Destinations of a new delivery have the indices 0, 1 and so on, in the first generation.
+        let (delivery, _) = Delivery::new(config, exporter, destinations)?;
+        let ids = IdGenerator::new([first, second]);
+        Ok(Self {
+            delivery,
+            trace_id: ids.trace_id(),
+            ids,
+        })
+    }
+}
+
+impl Inner {
+    /// The state of this process, or why there is none.
+    #[inline]
+    fn process(&self) -> Result<&Process, DropReason> {
+        match self.processes.get() {
+            Some(process) => Ok(process),
+            None => self.after_fork(),
+        }
+    }
+
+    /// Makes identifiers; in a child that has no state of its own, those of its parent, for records that are dropped.
+    fn ids(&self) -> &IdGenerator {
+        &self.process().unwrap_or_else(|_| self.processes.last()).ids
+    }
+
+    /// Gives a fork's child a state of its own.
+    #[cold]
+    fn after_fork(&self) -> Result<&Process, DropReason> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(DropReason::Closed);
+        }
+        self.processes.get_or_make(|inherited| {
+            let seed = if self.plan.reseed { entropy().ok() } else { None };
+            let seed = seed.unwrap_or_else(|| {
+                let pid = u64::from(std::process::id());
+                [inherited.ids.derive(pid), wall_nanos(), pid]
+            });
+            // No memory or no file descriptors: the next record tries again.
+            Process::new(&self.plan, seed).map_err(|_| DropReason::InternalSdkError)
+        })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(process) = self.processes.get() {
+            let _ = process.delivery.close(DROP_TIMEOUT);
+        }
+    }
+}
+
+impl Client {
+    /// A builder with the documented defaults and no destination.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    pub(crate) fn new(plan: Plan, seed: [u64; 3]) -> Result<Self, DeliveryError> {
+        fork::watch();
+        let process = Process::new(&plan, seed)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                plan,
+                closed: AtomicBool::new(false),
+                processes: PerProcess::new(process),
+            }),
+        })
+    }
+
+    /// What was ignored of the environment when the client was built, and why.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.inner.plan.warnings
+    }
+
+    /// True when records for Sentry have somewhere to go.
+    #[must_use]
+    pub fn has_sentry(&self) -> bool {
+        self.inner.plan.sentry.is_some()
+    }
+
+    /// True when OTLP records of that signal have somewhere to go.
+    #[must_use]
+    pub fn has_otlp(&self, signal: Signal) -> bool {
+        self.otlp(signal).is_some()
+    }
+
+    fn sentry(&self) -> Option<(DestinationId, &SentryContext)> {
+        let context = self.inner.plan.sentry.as_ref()?;
+        Some((DestinationId::new(0, 0), context))
+    }
+
+    fn otlp(&self, signal: Signal) -> Option<DestinationId> {
+        let index = self.inner.plan.signals.get(signal as usize).copied().flatten()?;
+        // There are at most four destinations.
+        Some(DestinationId::new(index as u8, 0))
+    }
+
+    fn record(&self, header: &Header, value: &impl Encode) -> Outcome {
+        match self.inner.process() {
+            Ok(process) => process.delivery.record_encoded(header, value),
+            Err(reason) => Outcome::Dropped(reason),
+        }
+    }
+
+    fn record_bytes(&self, header: &Header, bytes: &[u8]) -> Outcome {
+        match self.inner.process() {
+            Ok(process) => process.delivery.record(header, bytes),
+            Err(reason) => Outcome::Dropped(reason),
+        }
+    }
+
+    /// Counts a record as dropped before it was encoded.
+    fn refuse(&self, header: &Header, reason: DropReason) -> Outcome {
+        if let Ok(process) = self.inner.process() {
+            process.delivery.refuse(header, reason);
+        }
+        Outcome::Dropped(reason)
+    }
+
+    // ---- identifiers and sampling ----------------------------------------------------------------------------------
+
+    /// A new identifier for a session or a check-in. One atomic addition.
+    #[must_use]
+    pub fn new_event_id(&self) -> EventId {
+        self.inner.ids().event_id()
+    }
+
+    /// A new trace id. One atomic addition.
+    #[must_use]
+    pub fn new_trace_id(&self) -> TraceId {
+        self.inner.ids().trace_id()
+    }
+
+    /// A new span id. One atomic addition.
+    #[must_use]
+    pub fn new_span_id(&self) -> SpanId {
+        self.inner.ids().span_id()
+    }
+
+    /// Decides, when a trace begins here, whether it is kept: by the configured rate and by the downsample factor of
+    /// the moment, both by trace id. Ask once per root, and not for a trace that came from elsewhere.
+    ///
+    /// A trace that is not kept is counted as lost (a transaction and its span, or a span) under `sample_rate` or
+    /// `backpressure`; record nothing of it.
+    #[must_use]
+    pub fn sample_root(&self, trace_id: &TraceId) -> bool {
+        let header = match (self.sentry(), self.otlp(Signal::Traces)) {
+            (Some((sentry, _)), _) => transaction_header(sentry, trace_id, 0),
+            (None, Some(otlp)) => span_header(otlp, trace_id),
+            (None, None) => return false,
+        };
+        self.keeps_root(&header).is_ok()
+    }
+
+    fn keeps_root(&self, header: &Header) -> Result<(), DropReason> {
+        let delivery = &self.inner.process()?.delivery;
+        let reason = if header.trace.0 & RANDOM_BITS < self.inner.plan.reject_below {
+            DropReason::SampleRate
+        } else if !delivery.gate(header.destination).keeps_trace(header.trace) {
+            DropReason::Backpressure
+        } else {
+            return Ok(());
+        };
+        delivery.refuse(header, reason);
+        Err(reason)
+    }
+
+    // ---- Sentry ----------------------------------------------------------------------------------------------------
+
+    /// Records an event.
+    pub fn event(&self, event: &sentry::Event<'_>) -> Capture {
+        let id = self.new_event_id();
+        let outcome = self.sentry().map_or(OFF, |(destination, context)| {
+            let header = Header::new(destination, Form::Envelope, Category::Error, 1);
+            self.record(&header, &sentry::encoded_event(event, id, wall(), context))
+        });
+        Capture { id, outcome }
+    }
+
+    /// Records an event that is a message and nothing else.
+    pub fn message(&self, level: sentry::Level, message: &str) -> Capture {
+        self.event(&sentry::Event {
+            level,
+            message,
+            ..sentry::Event::default()
+        })
+    }
+
+    /// Records a transaction with its spans. See [`sentry::Transaction::sampled`] for sampling.
+    pub fn transaction(&self, transaction: &sentry::Transaction<'_>) -> Capture {
+        let id = self.new_event_id();
+        let outcome = self.sentry().map_or(OFF, |(destination, context)| {
+            let spans = u32::try_from(transaction.spans.len()).unwrap_or(u32::MAX);
+            let header = transaction_header(destination, &transaction.trace.trace_id, spans);
+            let kept = match transaction.sampled {
+                Some(true) => Ok(()),
+                Some(false) => return self.refuse(&header, DropReason::SampleRate),
+                None if transaction.trace.parent_span_id.is_some() => Ok(()),
+                None => self.keeps_root(&header),
+            };
+            if let Err(reason) = kept {
+                return Outcome::Dropped(reason);
+            }
+            self.record(&header, &sentry::encoded_transaction(transaction, id, context))
+        });
+        Capture { id, outcome }
+    }
+
+    /// Records a log.
+    pub fn log(&self, log: &sentry::Log<'_>) -> Outcome {
+        let Some((destination, context)) = self.sentry() else {
+            return OFF;
+        };
+        let encoded = sentry::EncodedLog {
+            log,
+            trace_id: log
+                .trace_id
+                .unwrap_or_else(|| self.inner.processes.last().trace_id),
+            now: wall(),
+            context,
+        };
+        let bytes = u32::try_from(encoded.billed_bytes()).unwrap_or(u32::MAX);
+        let header =
+            Header::new(destination, Form::Element, Category::LogItem, 1).also(Category::LogByte, bytes);
+        self.record(&header, &encoded)
+    }
+
+    /// Records an update of a session. Dropped as `insufficient_data` when the client has no release.
+    pub fn session(&self, session: &sentry::Session<'_>) -> Outcome {
+        let Some((destination, context)) = self.sentry() else {
+            return OFF;
+        };
+        let header = Header::new(destination, Form::Item, Category::Session, 1);
+        if !context.has_release {
+            return self.refuse(&header, DropReason::InsufficientData);
+        }
+        self.record(&header, &sentry::encoded_session(session, wall(), context))
+    }
+
+    /// Records a check-in. Dropped as `insufficient_data` when it names no monitor.
+    pub fn check_in(&self, check_in: &sentry::CheckIn<'_>) -> Capture {
+        let id = check_in.id.unwrap_or_else(|| self.new_event_id());
+        let outcome = self.sentry().map_or(OFF, |(destination, context)| {
+            let header = Header::new(destination, Form::Item, Category::Monitor, 1);
+            if check_in.monitor.is_empty() {
+                return self.refuse(&header, DropReason::InsufficientData);
+            }
+            self.record(&header, &sentry::encoded_check_in(check_in, id, context))
+        });
+        Capture { id, outcome }
+    }
+
+    /// Records a ready-made envelope, whatever its items. It is delivered as it is, with a new `sent_at`.
+    ///
+    /// Work is proportional to its headers, and to the payloads whose content is counted.
+    ///
+    /// # Errors
+    /// The bytes are no envelope.
+    pub fn envelope(&self, envelope: &[u8]) -> Result<Outcome, EnvelopeError> {
+        let Some((destination, _)) = self.sentry() else {
+            return Ok(OFF);
+        };
+        let summary = describe(envelope)?;
+        let Some(header) = summary.record_header(destination) else {
+            return Ok(Outcome::Dropped(DropReason::Invalid));
+        };
+        let delivery = match self.inner.process() {
+            Ok(process) => &process.delivery,
+            Err(reason) => return Ok(Outcome::Dropped(reason)),
+        };
+        let outcome = delivery.record(&header, envelope);
+        if let Outcome::Dropped(reason) = outcome
+            && header.is_mixed()
+        {
+            // The intake counted what the header names.
+            let named = |category| {
+                header.count.category == category || header.also.is_some_and(|also| also.category == category)
+            };
+            for category in summary.categories().iter().filter(|category| !named(*category)) {
+                let quantity = summary.total(category);
+                if quantity > 0 {
+                    delivery.refuse_count(destination, Count { category, quantity }, reason);
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Records one ready-made envelope item: its header line, a line feed and its payload, without a line feed at the
+    /// end. It shares an envelope with others of its category.
+    ///
+    /// # Errors
+    /// The bytes are no item.
+    pub fn item(&self, item: &[u8]) -> Result<Outcome, EnvelopeError> {
+        let Some((destination, _)) = self.sentry() else {
+            return Ok(OFF);
+        };
+        let header = describe_item(item)?.record_header(destination);
+        Ok(self.record_bytes(&header, item))
+    }
+
+    // ---- OTLP ------------------------------------------------------------------------------------------------------
+
+    /// Records a finished OTLP span, under the client's limits.
+    pub fn otlp_span(&self, span: &Span<'_>) -> Outcome {
+        let Some(destination) = self.otlp(Signal::Traces) else {
+            return OFF;
+        };
+        let encoded = EncodedSpan {
+            span,
+            limits: &self.inner.plan.limits.spans,
+        };
+        let header = span_header(destination, &span.trace_id);
+        self.record(&header, &encoded)
+    }
+
+    /// Records an OTLP log record, under the client's limits. It was observed now if it does not say when.
+    pub fn otlp_log(&self, record: &LogRecord<'_>) -> Outcome {
+        let Some(destination) = self.otlp(Signal::Logs) else {
+            return OFF;
+        };
+        let mut record = *record;
+        if record.observed_unix_nanos == 0 {
+            record.observed_unix_nanos = wall_nanos();
+        }
+        let encoded = EncodedLogRecord {
+            record: &record,
+            limits: &self.inner.plan.limits.logs,
+        };
+        let header = Header::new(destination, Form::OtlpRecord, Category::LogItem, 1);
+        self.record(&header, &encoded)
+    }
+
+    /// Records a ready-made `Export*ServiceRequest` in protobuf with `items` spans, log records or metrics in it.
+    pub fn otlp_request(&self, signal: Signal, items: u32, request: &[u8]) -> Outcome {
+        let Some(destination) = self.otlp(signal) else {
+            return OFF;
+        };
+        let category = match signal {
+            Signal::Traces => Category::Span,
+            Signal::Logs => Category::LogItem,
+            Signal::Metrics => Category::TraceMetric,
+        };
+        let header = Header::new(destination, Form::OtlpRequest, category, items);
+        self.record_bytes(&header, request)
+    }
+
+    // ---- the whole -------------------------------------------------------------------------------------------------
+
+    /// Starts the delivery thread if it does not run, so that the first record costs no more than the others. A program
+    /// that records in signal handlers calls it first. True when it runs.
+    pub fn start(&self) -> bool {
+        self.inner.process().is_ok_and(|process| process.delivery.start())
+    }
+
+    /// Sends everything recorded before now without waiting for company, and waits for it, at most `timeout`. Rate
+    /// limits, back-off and an open circuit breaker still hold.
+    ///
+    /// In a diagnostics callback it starts the flush and does not wait.
+    pub fn flush(&self, timeout: Duration) -> FlushReport {
+        self.inner.process().map_or_else(
+            |_| FlushReport::default(),
+            |process| process.delivery.flush(timeout),
+        )
+    }
+
+    /// Accepts nothing more, sends what is queued until `timeout` has passed, drops the rest (counted as `closed`) and
+    /// ends the delivery thread. It holds for every clone. A second call can only bring the end forward.
+    ///
+    /// In a diagnostics callback it starts closing and does not wait.
+    pub fn close(&self, timeout: Duration) -> FlushReport {
+        let process = self.inner.process();
+        self.inner.closed.store(true, Ordering::Release);
+        process.map_or_else(
+            |_| FlushReport::default(),
+            |process| process.delivery.close(timeout),
+        )
+    }
+
+    /// How it is doing. Holds no secrets.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.inner
+            .process()
+            .map_or_else(|_| Status::default(), |process| process.delivery.status())
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("sentry", &self.has_sentry())
+            .field("otlp", &self.inner.plan.signals.iter().any(Option::is_some))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A transaction counts itself, its own span and its child spans.
+fn transaction_header(destination: DestinationId, trace_id: &TraceId, children: u32) -> Header {
+    Header::new(destination, Form::Envelope, Category::Transaction, 1)
+        .also(Category::Span, children.saturating_add(1))
+        .in_trace(trace_key(trace_id))
+}
+
+fn span_header(destination: DestinationId, trace_id: &TraceId) -> Header {
+    Header::new(destination, Form::OtlpRecord, Category::Span, 1).in_trace(trace_key(trace_id))
+}
+
+fn trace_key(trace_id: &TraceId) -> surgetank_core::item::TraceKey {
+    trace_id.key()
+}
+
+struct EncodedSpan<'a> {
+    span: &'a Span<'a>,
+    limits: &'a Limits,
+}
+
+impl Encode for EncodedSpan<'_> {
+    fn encode<O: Out>(&self, out: &mut O) {
+        self.span.encode(out, self.limits);
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.span.encoded_len(self.limits)
+    }
+}
+
+struct EncodedLogRecord<'a> {
+    record: &'a LogRecord<'a>,
+    limits: &'a Limits,
+}
+
+impl Encode for EncodedLogRecord<'_> {
+    fn encode<O: Out>(&self, out: &mut O) {
+        self.record.encode(out, self.limits);
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.record.encoded_len(self.limits)
+    }
+}

@@ -1,0 +1,467 @@
+use core::future::Future;
+use core::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use surgetank_core::breaker::BreakerConfig;
+use surgetank_core::config::{Config, DestinationConfig};
+use surgetank_core::item::{Category, DestinationId, DropReason, Form, Header, Outcome};
+use surgetank_core::response::Failure;
+
+use super::*;
+use crate::diagnostics::DiagnosticEvent;
+
+/// What the exporter of these tests does with a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behaviour {
+    Accept,
+    /// Never answers.
+    Stall,
+    /// Panics when the attempt is made.
+    PanicAtOnce,
+    /// Panics while the attempt is under way.
+    PanicLater,
+}
+
+#[derive(Clone)]
+struct TestExporter {
+    behaviour: Arc<Mutex<Behaviour>>,
+    sent: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl TestExporter {
+    fn new(behaviour: Behaviour) -> Self {
+        Self {
+            behaviour: Arc::new(Mutex::new(behaviour)),
+            sent: Arc::default(),
+        }
+    }
+
+    fn becomes(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+    }
+}
+
+impl Exporter for TestExporter {
+    type Target = ();
+
+    fn export(
+        &self,
+        outgoing: Outgoing<()>,
+    ) -> impl Future<Output = Result<Answer, Failure>> + Send + 'static {
+        let behaviour = *self.behaviour.lock().unwrap();
+        assert!(behaviour != Behaviour::PanicAtOnce, "asked to panic");
+        let sent = Arc::clone(&self.sent);
+        async move {
+            match behaviour {
+                Behaviour::Stall => core::future::pending().await,
+                Behaviour::PanicLater => panic!("asked to panic"),
+                _ => {
+                    sent.lock().unwrap().push(outgoing.body);
+                    Ok(Answer::accepted())
+                }
+            }
+        }
+    }
+}
+
+fn config() -> DeliveryConfig {
+    DeliveryConfig {
+        intake_bytes: 64 * 1024,
+        queue_bytes: 256 * 1024,
+        max_destinations: 4,
+        max_requests: 8,
+        engine: Config::DEFAULT,
+        seed: 1,
+        thread_name: "surgetank-test",
+        diagnostics: None,
+    }
+}
+
+fn spec() -> DestinationSpec<()> {
+    DestinationSpec {
+        config: DestinationConfig {
+            breaker: BreakerConfig {
+                consecutive_failures: 64,
+                ..BreakerConfig::DEFAULT
+            },
+            ..DestinationConfig::OTLP
+        },
+        sdk_name: "test".to_owned(),
+        sdk_version: "0".to_owned(),
+        public_key: String::new(),
+        release: None,
+        environment: None,
+        resource: Vec::new(),
+        scope: Vec::new(),
+        target: (),
+    }
+}
+
+fn delivery(config: DeliveryConfig, exporter: TestExporter) -> (Delivery<TestExporter>, DestinationId) {
+    let (delivery, ids) = Delivery::new(config, exporter, vec![spec()]).unwrap();
+    (delivery, ids[0])
+}
+
+fn span(id: DestinationId) -> Header {
+    Header::new(id, Form::OtlpRecord, Category::Span, 1)
+}
+
+const PATIENT: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(200);
+
+fn totals(delivery: &Delivery<TestExporter>) -> surgetank_core::ledger::CategoryTotals {
+    delivery.status().totals.of(Category::Span)
+}
+
+#[test]
+fn what_is_recorded_is_delivered_and_counted() {
+    let exporter = TestExporter::new(Behaviour::Accept);
+    let (delivery, id) = delivery(config(), exporter.clone());
+    assert_eq!(delivery.status().worker.state, WorkerState::NotStarted);
+    for _ in 0..100 {
+        assert_eq!(delivery.record(&span(id), b"a record"), Outcome::Queued);
+    }
+    let report = delivery.flush(PATIENT);
+    assert!(report.complete, "{report:?}");
+    assert_eq!(report.left().count(), 0);
+    assert_eq!(report.delivered().collect::<Vec<_>>(), [(Category::Span, 100)]);
+    let bytes: usize = exporter.sent.lock().unwrap().iter().map(Vec::len).sum();
+    assert!(bytes >= 100 * b"a record".len());
+    let report = delivery.close(PATIENT);
+    assert!(report.complete);
+    assert_eq!(delivery.status().worker.state, WorkerState::Ended);
+}
+
+#[test]
+fn after_close_records_are_refused_and_counted() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Accept));
+    let _ = delivery.record(&span(id), b"1");
+    assert!(delivery.close(PATIENT).complete);
+    assert_eq!(
+        delivery.record(&span(id), b"2"),
+        Outcome::Dropped(DropReason::Closed)
+    );
+    let _ = delivery.record(&span(id), b"3");
+    let status = delivery.status();
+    let sums = status.totals.of(Category::Span);
+    assert_eq!((sums.recorded, sums.delivered, sums.dropped), (3, 1, 2));
+    assert_eq!(status.totals.dropped(Category::Span, DropReason::Closed), 2);
+}
+
+#[test]
+fn a_delivery_that_was_never_used_closes_without_a_thread() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Stall));
+    assert!(delivery.flush(PATIENT).complete);
+    assert!(delivery.close(PATIENT).complete);
+    assert_eq!(delivery.status().worker.state, WorkerState::Ended);
+    assert_eq!(
+        delivery.record(&span(id), b"late"),
+        Outcome::Dropped(DropReason::Closed)
+    );
+    assert!(!delivery.start());
+    assert!(delivery.flush(PATIENT).complete);
+}
+
+#[test]
+fn flush_and_close_keep_their_deadlines_when_nothing_answers() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Stall));
+    for _ in 0..10 {
+        let _ = delivery.record(&span(id), b"x");
+    }
+    let clock = clock::Clock::start();
+    let report = delivery.flush(SHORT);
+    assert!(!report.complete);
+    assert_eq!(report.left().collect::<Vec<_>>(), [(Category::Span, 10)]);
+    let again = delivery.close(SHORT);
+    assert!(!again.complete, "{again:?}");
+    assert_eq!(again.sums.dropped(Category::Span, DropReason::Closed), 10);
+    assert_eq!(again.left().count(), 0);
+    let third = delivery.close(PATIENT);
+    assert_eq!(third.sums, again.sums);
+    let spent = Duration::from(clock.now().since(surgetank_core::time::Instant::ORIGIN));
+    assert!(spent < Duration::from_secs(3), "{spent:?}");
+}
+
+#[test]
+fn a_full_queue_does_not_hold_up_flush() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Stall));
+    let payload = [0; 1000];
+    let mut dropped = 0u64;
+    for _ in 0..2000 {
+        dropped += u64::from(delivery.record(&span(id), &payload) != Outcome::Queued);
+    }
+    assert!(!delivery.flush(SHORT).complete);
+    let status = delivery.status();
+    let sums = status.totals.of(Category::Span);
+    assert_eq!(sums.recorded, 2000);
+    assert_eq!(sums.queued() + sums.dropped, 2000);
+    assert!(sums.dropped >= dropped && status.totals.dropped(Category::Span, DropReason::QueueOverflow) > 0);
+    assert!(!delivery.close(SHORT).complete);
+}
+
+#[test]
+fn two_threads_may_flush_at_once() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Accept));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let _ = delivery.record(&span(id), b"x");
+                    assert!(delivery.flush(PATIENT).complete);
+                }
+            });
+        }
+    });
+    assert_eq!(totals(&delivery).delivered, 200);
+    assert!(delivery.close(PATIENT).complete);
+}
+
+#[test]
+fn a_panic_in_an_attempt_is_a_failed_attempt() {
+    let exporter = TestExporter::new(Behaviour::PanicLater);
+    let (delivery, id) = delivery(config(), exporter.clone());
+    let _ = delivery.record(&span(id), b"x");
+    let _ = delivery.flush(SHORT);
+    exporter.becomes(Behaviour::Accept);
+    let _ = delivery.close(PATIENT);
+    let sums = totals(&delivery);
+    assert_eq!(sums.delivered + sums.dropped, 1);
+    assert_eq!(delivery.status().worker.restarts, 0);
+}
+
+#[test]
+fn a_panic_on_the_thread_is_survived_with_the_queue() {
+    let exporter = TestExporter::new(Behaviour::PanicAtOnce);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let config = DeliveryConfig {
+        diagnostics: Some(Arc::new(move |diagnostic| {
+            sink.lock().unwrap().push(diagnostic.event);
+        })),
+        ..config()
+    };
+    let (delivery, id) = delivery(config, exporter.clone());
+    let _ = delivery.record(&span(id), b"x");
+    let report = delivery.flush(SHORT);
+    assert!(delivery.status().worker.restarts > 0, "{report:?}");
+    exporter.becomes(Behaviour::Accept);
+    for _ in 0..10 {
+        let _ = delivery.record(&span(id), b"y");
+    }
+    assert!(delivery.close(PATIENT).complete);
+    let sums = totals(&delivery);
+    assert_eq!((sums.recorded, sums.delivered + sums.dropped), (11, 11));
+    assert!(sums.delivered >= 10);
+    assert!(
+        told.lock()
+            .unwrap()
+            .contains(&DiagnosticEvent::WorkerPanicked { queue_lost: false })
+    );
+}
+
+#[test]
+fn a_panic_inside_the_engine_costs_the_queue_and_nothing_else() {
+    let clock = clock::Clock::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let exporter = TestExporter::new(Behaviour::Stall);
+    let (mut kernel, ids) = Kernel::new(config(), exporter, vec![spec(), spec()], clock.now()).unwrap();
+    let intake = surgetank_core::intake::Intake::allocate(4096).unwrap();
+    let mut consumer = intake.consumer().unwrap();
+    let _runtime = runtime.enter();
+    let mut attempts = kernel::Attempts::new();
+    let feed = |kernel: &mut Kernel<TestExporter>, consumer: &mut surgetank_core::intake::Consumer<'_>| {
+        for id in &ids {
+            let _ = intake.push(&span(*id), b"x");
+        }
+        kernel.drain(clock.now(), consumer, surgetank_core::intake::Budget::ALL);
+    };
+    feed(&mut kernel, &mut consumer);
+    let _ = kernel.flush(clock.now());
+    kernel.act(clock.now(), &mut attempts);
+    assert_eq!(attempts.len(), 2);
+    kernel.break_engine();
+    assert!(kernel.recover(clock.now(), &mut attempts));
+    assert_eq!(attempts.len(), 0);
+    assert_eq!(kernel.ids().collect::<Vec<_>>(), ids);
+    feed(&mut kernel, &mut consumer);
+    let mut snapshot = status::Snapshot::default();
+    kernel.snapshot(clock.now(), &mut snapshot);
+    let sums = snapshot.sums.of(Category::Span);
+    assert_eq!((sums.recorded, sums.dropped, sums.queued()), (4, 2, 2));
+    assert_eq!(
+        snapshot
+            .sums
+            .dropped(Category::Span, DropReason::InternalSdkError),
+        2
+    );
+    assert!(!kernel.recover(clock.now(), &mut attempts), "the mark is gone");
+}
+
+/// Set from the callback, looked at by the test.
+#[derive(Default)]
+struct Flag {
+    set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Flag {
+    fn set(&self) {
+        *self.set.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self) {
+        let set = self.set.lock().unwrap();
+        let (_set, timeout) = self
+            .changed
+            .wait_timeout_while(set, PATIENT, |set| !*set)
+            .unwrap();
+        assert!(!timeout.timed_out());
+    }
+}
+
+#[test]
+fn callbacks_may_record_flush_and_close_without_a_deadlock() {
+    let exporter = TestExporter::new(Behaviour::PanicAtOnce);
+    let handle = Arc::new(Mutex::new(None::<(Delivery<TestExporter>, DestinationId)>));
+    let called = Arc::new(Flag::default());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (of_callback, flag, count) = (Arc::clone(&handle), Arc::clone(&called), Arc::clone(&calls));
+    let config = DeliveryConfig {
+        diagnostics: Some(Arc::new(move |_| {
+            let handle = of_callback.lock().unwrap().clone();
+            if let Some((delivery, id)) = handle {
+                assert_eq!(
+                    delivery.record(&span(id), b"from inside"),
+                    Outcome::Dropped(DropReason::Reentrant)
+                );
+                assert!(!delivery.flush(PATIENT).complete);
+                let _ = delivery.status();
+                let _ = delivery.close(SHORT);
+                count.fetch_add(1, Ordering::SeqCst);
+                flag.set();
+            }
+        })),
+        ..config()
+    };
+    let (delivery, id) = delivery(config, exporter.clone());
+    *handle.lock().unwrap() = Some((delivery.clone(), id));
+    let _ = delivery.record(&span(id), b"x");
+    let _ = delivery.flush(Duration::from_millis(1));
+    called.wait();
+    let _ = delivery.close(PATIENT);
+    let status = delivery.status();
+    assert_eq!(status.worker.state, WorkerState::Ended);
+    assert_eq!(
+        status.totals.dropped(Category::Span, DropReason::Reentrant),
+        calls.load(Ordering::SeqCst) as u64
+    );
+    assert_eq!(status.diagnostics.callback_panics, 0);
+    handle.lock().unwrap().take();
+}
+
+#[test]
+fn a_producer_in_the_middle_of_a_record_holds_up_flush_and_shows() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Accept));
+    let _ = delivery.record(&span(id), b"before");
+    let slot = delivery.shared.intake.reserve(&span(id), 100).unwrap();
+    let _ = delivery.record(&span(id), b"behind it");
+    let report = delivery.flush(SHORT);
+    assert!(!report.complete && report.intake_bytes > 0, "{report:?}");
+    assert_eq!(
+        totals(&delivery).delivered,
+        1,
+        "what was in front of it is delivered"
+    );
+    let pushed = slot.commit();
+    if pushed.wake {
+        delivery.shared.ring.ring();
+    }
+    assert!(delivery.flush(PATIENT).complete);
+    assert_eq!(totals(&delivery).delivered, 3);
+    assert!(delivery.close(PATIENT).complete);
+}
+
+#[test]
+fn close_ends_although_a_producer_never_commits_and_says_what_it_leaves() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Accept));
+    let slot = delivery.shared.intake.reserve(&span(id), 100).unwrap();
+    let _ = delivery.record(&span(id), b"behind it");
+    let report = delivery.close(SHORT);
+    assert!(!report.complete && report.intake_bytes > 0, "{report:?}");
+    assert_eq!(delivery.status().worker.state, WorkerState::Ended);
+    drop(slot);
+}
+
+#[test]
+fn a_thread_that_is_stuck_in_a_callback_shows_as_stalled() {
+    let begun = Arc::new(Flag::default());
+    let go_on = Arc::new(Flag::default());
+    let (tell, wait) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let config = DeliveryConfig {
+        diagnostics: Some(Arc::new(move |_| {
+            tell.set();
+            wait.wait();
+        })),
+        ..config()
+    };
+    let (delivery, id) = delivery(config, TestExporter::new(Behaviour::PanicAtOnce));
+    let _ = delivery.record(&span(id), b"x");
+    assert!(!delivery.flush(SHORT).complete);
+    begun.wait();
+    let stalled = |status: &Status| {
+        status
+            .health
+            .causes
+            .contains(surgetank_core::health::Cause::WorkerStalled)
+    };
+    let clock = clock::Clock::start();
+    while !stalled(&delivery.status()) {
+        let waited = Duration::from(clock.now().since(surgetank_core::time::Instant::ORIGIN));
+        assert!(waited < PATIENT);
+    }
+    assert!(
+        !delivery.close(SHORT).complete,
+        "and nobody waits for it for ever"
+    );
+    go_on.set();
+    let _ = delivery.close(PATIENT);
+    assert_eq!(delivery.status().worker.state, WorkerState::Ended);
+}
+
+#[test]
+fn destinations_can_be_opened_while_it_runs() {
+    let exporter = TestExporter::new(Behaviour::Accept);
+    let (delivery, first) = delivery(config(), exporter);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let second = runtime.block_on(delivery.open_destination(spec())).unwrap();
+    assert_ne!(first, second);
+    assert!(delivery.is_current(first) && delivery.is_current(second));
+    assert!(!delivery.is_current(DestinationId::new(3, 0)));
+    let _ = delivery.record(&span(second), b"x");
+    assert!(delivery.flush(PATIENT).complete);
+    for _ in 0..3 {
+        // Four places: the idle one that was used least recently makes room.
+        runtime.block_on(delivery.open_destination(spec())).unwrap();
+    }
+    assert!(!delivery.is_current(first) && delivery.is_current(second));
+    assert!(delivery.close(PATIENT).complete);
+    assert_eq!(
+        runtime.block_on(delivery.open_destination(spec())),
+        Err(OpenDestinationError::Stopped)
+    );
+}
+
+#[test]
+fn the_status_is_json_without_secrets() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Accept));
+    let _ = delivery.record(&span(id), b"x");
+    let _ = delivery.flush(PATIENT);
+    let status = serde_json::to_value(delivery.status()).unwrap();
+    assert_eq!(status["worker"]["state"], "running");
+    assert_eq!(status["destinations"][0]["protocol"], "otlp");
+    assert_eq!(status["totals"]["categories"][0]["category"], "span");
+    assert_eq!(status["totals"]["categories"][0]["delivered"], 1);
+    assert!(delivery.close(PATIENT).complete);
+}

@@ -1,0 +1,432 @@
+//! JSON text, written piece by piece into a slot, or measured.
+//!
+//! It goes through the same output as OTLP's encoders, so one piece of code gives both the length and the bytes, and
+//! nothing can fail in between.
+
+use core::fmt::{self, Write as _};
+
+use surgetank_core::limits::MAX_VALUE_DEPTH;
+use surgetank_core::time::UnixTime;
+use surgetank_core::wire::otlp::encode::AnyValue;
+use surgetank_core::wire::otlp::protobuf::{Length, OPEN_PREFIX_BYTES, Out};
+use surgetank_core::wire::timestamp::timestamp;
+
+/// Something with a byte representation that is the same each time it is asked for.
+pub(crate) trait Encode {
+    /// Writes all of it.
+    fn encode<O: Out>(&self, out: &mut O);
+
+    /// Exactly the bytes that [`Encode::encode`] writes.
+    fn encoded_len(&self) -> usize {
+        Length::of(|out| self.encode(out))
+    }
+}
+
+/// Writes one JSON text. Commas are put where they belong; the caller balances brackets.
+pub(crate) struct Json<'o, O> {
+    out: &'o mut O,
+    /// The next key, or value of an array, follows another one.
+    comma: bool,
+}
+
+impl<'o, O: Out> Json<'o, O> {
+    pub(crate) fn new(out: &'o mut O) -> Self {
+        Self { out, comma: false }
+    }
+
+    fn separate(&mut self) {
+        if self.comma {
+            self.out.raw(b",");
+        }
+        self.comma = true;
+    }
+
+    fn open(&mut self, bracket: &[u8]) {
+        self.separate();
+        self.comma = false;
+        self.out.raw(bracket);
+    }
+
+    fn close(&mut self, bracket: &[u8]) {
+        self.comma = true;
+        self.out.raw(bracket);
+    }
+
+    pub(crate) fn begin_object(&mut self) {
+        self.open(b"{");
+    }
+
+    pub(crate) fn end_object(&mut self) {
+        self.close(b"}");
+    }
+
+    pub(crate) fn begin_array(&mut self) {
+        self.open(b"[");
+    }
+
+    pub(crate) fn end_array(&mut self) {
+        self.close(b"]");
+    }
+
+    pub(crate) fn key(&mut self, key: &str) {
+        self.str(key);
+        self.comma = false;
+        self.out.raw(b":");
+    }
+
+    pub(crate) fn str(&mut self, text: &str) {
+        self.separate();
+        self.out.raw(b"\"");
+        escape(text, self.out);
+        self.out.raw(b"\"");
+    }
+
+    /// A string of characters that need no escape.
+    pub(crate) fn plain(&mut self, text: &[u8]) {
+        self.separate();
+        self.out.raw(b"\"");
+        self.out.raw(text);
+        self.out.raw(b"\"");
+    }
+
+    /// The same, of what is formatted.
+    pub(crate) fn quoted(&mut self, text: fmt::Arguments<'_>) {
+        self.separate();
+        self.out.raw(b"\"");
+        self.format(text);
+        self.out.raw(b"\"");
+    }
+
+    /// Lower-case hexadecimal digits as a string.
+    pub(crate) fn hex(&mut self, bytes: &[u8]) {
+        let digit = |bits: u8| {
+            if bits < 10 {
+                b'0' + bits
+            } else {
+                b'a' + (bits - 10)
+            }
+        };
+        self.separate();
+        self.out.raw(b"\"");
+        for byte in bytes {
+            self.out.array([digit(byte >> 4), digit(byte & 15)]);
+        }
+        self.out.raw(b"\"");
+    }
+
+    pub(crate) fn bool(&mut self, value: bool) {
+        self.separate();
+        self.out.raw(if value { b"true" } else { b"false" });
+    }
+
+    pub(crate) fn null(&mut self) {
+        self.separate();
+        self.out.raw(b"null");
+    }
+
+    pub(crate) fn u64(&mut self, value: u64) {
+        self.separate();
+        self.format(format_args!("{value}"));
+    }
+
+    pub(crate) fn i64(&mut self, value: i64) {
+        self.separate();
+        self.format(format_args!("{value}"));
+    }
+
+    /// JSON has no word for infinity and NaN: `null`.
+    pub(crate) fn f64(&mut self, value: f64) {
+        if value.is_finite() {
+            self.separate();
+            // `Debug` is the shortest text that reads back equal, with an exponent where that is shorter.
+            self.format(format_args!("{value:?}"));
+        } else {
+            self.null();
+        }
+    }
+
+    /// Seconds with six decimals: the form Sentry takes for moments and for spans of time.
+    pub(crate) fn seconds(&mut self, micros: u64) {
+        self.separate();
+        self.format(format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000));
+    }
+
+    /// A moment in the one form that sessions take.
+    pub(crate) fn rfc3339(&mut self, time: UnixTime) {
+        self.plain(&timestamp(time));
+    }
+
+    fn format(&mut self, text: fmt::Arguments<'_>) {
+        // Neither numbers nor addresses nor the output fail to format.
+        let _ = Text(self.out).write_fmt(text);
+    }
+
+    /// Members of an object, encoded before: `"a":1,"b":2`. Nothing when empty.
+    pub(crate) fn members(&mut self, encoded: &[u8]) {
+        if !encoded.is_empty() {
+            self.separate();
+            self.out.raw(encoded);
+        }
+    }
+
+    pub(crate) fn value(&mut self, value: &AnyValue<'_>) {
+        self.nested(value, MAX_VALUE_DEPTH);
+    }
+
+    /// Arrays and maps more than `depth` levels down are left empty, as in OTLP.
+    fn nested(&mut self, value: &AnyValue<'_>, depth: usize) {
+        let inner = depth.checked_sub(1);
+        match value {
+            AnyValue::Empty => self.null(),
+            AnyValue::Bool(value) => self.bool(*value),
+            AnyValue::Int(value) => self.i64(*value),
+            AnyValue::Double(value) => self.f64(*value),
+            AnyValue::String(value) => self.str(value),
+            AnyValue::Bytes(value) => self.base64(value),
+            AnyValue::Array(values) => {
+                self.begin_array();
+                if let Some(depth) = inner {
+                    for value in *values {
+                        self.nested(value, depth);
+                    }
+                }
+                self.end_array();
+            }
+            AnyValue::Map(entries) => {
+                self.begin_object();
+                if let Some(depth) = inner {
+                    for entry in *entries {
+                        self.key(entry.key);
+                        self.nested(&entry.value, depth);
+                    }
+                }
+                self.end_object();
+            }
+        }
+    }
+
+    fn base64(&mut self, bytes: &[u8]) {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let digit = |bits: u32| DIGITS.get((bits & 63) as usize).copied().unwrap_or(b'A');
+        self.separate();
+        self.out.raw(b"\"");
+        for chunk in bytes.chunks(3) {
+            let at = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+            let bits = at(0) << 16 | at(1) << 8 | at(2);
+            let [third, fourth] = match chunk.len() {
+                1 => [b'='; 2],
+                2 => [digit(bits >> 6), b'='],
+                _ => [digit(bits >> 6), digit(bits)],
+            };
+            self.out
+                .array([digit(bits >> 18), digit(bits >> 12), third, fourth]);
+        }
+        self.out.raw(b"\"");
+    }
+}
+
+/// Lets numbers be formatted into an output.
+struct Text<'o, O>(&'o mut O);
+
+impl<O: Out> fmt::Write for Text<'_, O> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.raw(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Where the first character is that a string cannot hold as it is. Eight bytes at a time: texts rarely have one.
+fn first_special(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // A high bit is set for each zero byte, and perhaps for bytes above one: exact as to whether there is any.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let (words, _) = text.as_chunks::<8>();
+    let plain = words
+        .iter()
+        .take_while(|word| {
+            let word = u64::from_le_bytes(**word);
+            let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+            let quotes = zeros(word ^ (ONES * u64::from(b'"')));
+            controls | quotes | zeros(word ^ (ONES * u64::from(b'\\'))) == 0
+        })
+        .count()
+        * 8;
+    let rest = text.get(plain..).unwrap_or_default();
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    rest.iter().position(special).map(|at| plain + at)
+}
+
+/// Writes `text` as the inside of a JSON string (RFC 8259, section 7).
+fn escape<O: Out>(text: &str, out: &mut O) {
+    let mut rest = text.as_bytes();
+    while let Some(at) = first_special(rest) {
+        let (plain, tail) = rest.split_at(at);
+        out.raw(plain);
+        let Some((&byte, tail)) = tail.split_first() else {
+            break;
+        };
+        match byte {
+            b'"' => out.raw(b"\\\""),
+            b'\\' => out.raw(b"\\\\"),
+            b'\n' => out.raw(b"\\n"),
+            b'\r' => out.raw(b"\\r"),
+            b'\t' => out.raw(b"\\t"),
+            _ => {
+                let low = byte & 15;
+                let digit = if low < 10 { b'0' + low } else { b'a' + (low - 10) };
+                out.array([b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), digit]);
+            }
+        }
+        rest = tail;
+    }
+    out.raw(rest);
+}
+
+/// What `encode` writes.
+pub(crate) fn collected(encode: impl FnOnce(&mut Collected)) -> Vec<u8> {
+    let mut collected = Collected(Vec::new());
+    encode(&mut collected);
+    collected.0
+}
+
+/// Collects what is written, for what is encoded once when a client is built.
+pub(crate) struct Collected(pub(crate) Vec<u8>);
+
+impl Out for Collected {
+    fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn array<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.0.extend_from_slice(&bytes);
+    }
+
+    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
+        for piece in [&key_opening, key, &value_opening, value] {
+            self.raw(piece);
+        }
+    }
+
+    fn position(&self) -> usize {
+        self.0.len()
+    }
+
+    fn patch(&mut self, position: usize, bytes: [u8; OPEN_PREFIX_BYTES]) {
+        let written = self.0.get_mut(position..).and_then(|rest| rest.first_chunk_mut());
+        if let Some(target) = written {
+            *target = bytes;
+        }
+    }
+
+    fn fail(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use surgetank_core::wire::otlp::protobuf::Writer;
+
+    fn written(script: impl Fn(&mut Json<'_, Writer<'_>>)) -> String {
+        let mut bytes = [0; 8192];
+        let mut out = Writer::new(&mut bytes);
+        script(&mut Json::new(&mut out));
+        let len = out.finish().unwrap();
+        String::from_utf8(bytes[..len].to_vec()).unwrap()
+    }
+
+    fn value(value: AnyValue<'_>) -> String {
+        written(|json| json.value(&value))
+    }
+
+    #[test]
+    fn commas_are_where_they_belong() {
+        let text = written(|json| {
+            json.begin_object();
+            json.key("a");
+            json.begin_array();
+            json.u64(1);
+            json.begin_object();
+            json.end_object();
+            json.null();
+            json.end_array();
+            json.members(b"\"m\":0");
+            json.members(b"");
+            json.key("b");
+            json.bool(true);
+            json.end_object();
+        });
+        assert_eq!(text, r#"{"a":[1,{},null],"m":0,"b":true}"#);
+    }
+
+    #[test]
+    fn every_string_reads_back_equal() {
+        let mut all: String = (0..=0x2ff).filter_map(char::from_u32).collect();
+        all.push_str("\u{2028}\u{1F600}\"\\");
+        let text = written(|json| json.str(&all));
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), all);
+    }
+
+    #[test]
+    fn the_first_special_character_is_found_wherever_it_stands() {
+        let naive = |text: &[u8]| {
+            text.iter()
+                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
+        };
+        for length in 0..40 {
+            for special in [0, 0x1f, b'"', b'\\', 0x20, 0x7f, 0x80, 0xff, 0xa2, 0xdc] {
+                for at in 0..length {
+                    for filler in [b'a', 0x20, 0x21, 0x23, 0x5b, 0x5d, 0x80, 0xff] {
+                        let mut text = vec![filler; length];
+                        text[at] = special;
+                        assert_eq!(first_special(&text), naive(&text), "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_read_back_equal() {
+        for number in [0.0, -0.5, 1.0, 1e300, -1e-300, 0.1, f64::MAX, f64::MIN_POSITIVE] {
+            let text = value(AnyValue::Double(number));
+            assert_eq!(serde_json::from_str::<f64>(&text).unwrap(), number, "{text}");
+        }
+        assert_eq!(value(AnyValue::Double(f64::NAN)), "null");
+        assert_eq!(value(AnyValue::Int(i64::MIN)), "-9223372036854775808");
+        assert_eq!(
+            written(|json| json.seconds(1_700_000_000_000_042)),
+            "1700000000.000042"
+        );
+        assert_eq!(written(|json| json.hex(&[0x0a, 0xf5])), "\"0af5\"");
+    }
+
+    #[test]
+    fn bytes_are_base64() {
+        for (bytes, text) in [
+            (&b""[..], "\"\""),
+            (b"f", "\"Zg==\""),
+            (b"fo", "\"Zm8=\""),
+            (b"foo", "\"Zm9v\""),
+            (b"foobar", "\"Zm9vYmFy\""),
+            (&[0xff, 0xfe], "\"//4=\""),
+        ] {
+            assert_eq!(value(AnyValue::Bytes(bytes)), text);
+        }
+    }
+
+    #[test]
+    fn nesting_ends() {
+        let mut deep = AnyValue::Array(&[]);
+        for _ in 0..200 {
+            deep = AnyValue::Array(Vec::leak(vec![deep]));
+        }
+        let levels = MAX_VALUE_DEPTH + 1;
+        assert_eq!(
+            value(deep),
+            format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+        );
+    }
+}

@@ -1,0 +1,404 @@
+//! Error and message events ("Event Payloads" and the interfaces it names).
+
+use core::net::IpAddr;
+
+use surgetank_core::time::UnixTime;
+use surgetank_core::wire::otlp::encode::{SpanId, TraceId};
+use surgetank_core::wire::otlp::protobuf::Out;
+
+use super::{Enveloped, Item, Map, SentryContext, map, number, tags, text};
+use crate::ids::EventId;
+use crate::json::{Encode, Json};
+
+/// Severity of an event, a breadcrumb or a log.
+///
+/// Exhaustive.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub enum Level {
+    /// Finer than debugging. Logs only; Sentry's events have no such level and take it as `debug`.
+    Trace,
+    /// Debugging.
+    Debug,
+    /// Information.
+    Info,
+    /// Something odd.
+    Warning,
+    /// Something failed.
+    #[default]
+    Error,
+    /// The program cannot go on.
+    Fatal,
+}
+
+impl Level {
+    /// Its name in events and breadcrumbs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace | Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+        }
+    }
+}
+
+/// An event: a message, or one or more exceptions, and what is known around them.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Event<'a> {
+    /// How bad it is.
+    pub level: Level,
+    /// What happened, in words.
+    pub message: &'a str,
+    /// What was raised: the outermost cause first, the exception that was caught last.
+    pub exceptions: &'a [Exception<'a>],
+    /// Who says so.
+    pub logger: &'a str,
+    /// The route, job or task it happened in.
+    pub transaction: &'a str,
+    /// Short, searchable facts.
+    pub tags: &'a [(&'a str, &'a str)],
+    /// Anything else.
+    pub extra: Map<'a>,
+    /// For whom it happened.
+    pub user: Option<User<'a>>,
+    /// Named groups of facts (`os`, `runtime`, `app`, own ones). A context named `trace` is ignored if
+    /// [`Event::trace`] is given.
+    pub contexts: &'a [(&'a str, Map<'a>)],
+    /// What happened before, oldest first.
+    pub breadcrumbs: &'a [Breadcrumb<'a>],
+    /// Overrides Sentry's grouping.
+    pub fingerprint: &'a [&'a str],
+    /// The trace and span it belongs to.
+    pub trace: Option<TraceContext<'a>>,
+    /// When it happened; now if absent.
+    pub timestamp: Option<UnixTime>,
+}
+
+/// One exception.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Exception<'a> {
+    /// Its type.
+    pub kind: &'a str,
+    /// Its message.
+    pub value: &'a str,
+    /// Module or crate of the type.
+    pub module: &'a str,
+    /// The call stack, outermost call first, the place of the exception last.
+    pub frames: &'a [Frame<'a>],
+    /// False when nothing handled it and the program or task ended with it.
+    pub handled: Option<bool>,
+    /// What caught it (`panic`, `errno`, own names); `generic` if empty and `handled` is given.
+    pub mechanism: &'a str,
+}
+
+/// One call of a stack.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Frame<'a> {
+    /// Function name.
+    pub function: &'a str,
+    /// Module path.
+    pub module: &'a str,
+    /// Path of the source file, relative to the project.
+    pub filename: &'a str,
+    /// Absolute path of the source file.
+    pub abs_path: &'a str,
+    /// Line, from 1; 0 if unknown.
+    pub line: u32,
+    /// Column, from 1; 0 if unknown.
+    pub column: u32,
+    /// True for the application's own code.
+    pub in_app: Option<bool>,
+    /// Address of the instruction; 0 if unknown.
+    pub instruction_addr: u64,
+}
+
+/// The user an event concerns.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct User<'a> {
+    /// Own identifier.
+    pub id: &'a str,
+    /// Login name.
+    pub username: &'a str,
+    /// Mail address.
+    pub email: &'a str,
+    /// Network address.
+    pub ip_address: Option<IpAddr>,
+    /// Anything else.
+    pub data: Map<'a>,
+}
+
+/// Something that happened before an event.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Breadcrumb<'a> {
+    /// When.
+    pub timestamp: Option<UnixTime>,
+    /// `default`, `http`, `navigation`...; `default` if empty.
+    pub kind: &'a str,
+    /// Dotted name of what happened.
+    pub category: &'a str,
+    /// How bad; Sentry takes `info` if absent.
+    pub level: Option<Level>,
+    /// In words.
+    pub message: &'a str,
+    /// Anything else.
+    pub data: Map<'a>,
+}
+
+/// Where in a trace something happened.
+#[derive(Clone, Copy, Debug)]
+pub struct TraceContext<'a> {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
+    /// The span that caused it; absent for the root of a trace.
+    pub parent_span_id: Option<SpanId>,
+    /// What kind of work it is (`http.server`, `db`).
+    pub op: &'a str,
+}
+
+/// An event with what its client adds.
+#[derive(Clone, Copy)]
+pub(crate) struct EventParts<'a> {
+    event: &'a Event<'a>,
+    id: EventId,
+    now: UnixTime,
+    context: &'a SentryContext,
+}
+
+pub(crate) struct Header<'a>(EventParts<'a>);
+
+pub(crate) struct Payload<'a>(EventParts<'a>);
+
+/// An event as an envelope of its own.
+pub(crate) fn encoded_event<'a>(
+    event: &'a Event<'a>,
+    id: EventId,
+    now: UnixTime,
+    context: &'a SentryContext,
+) -> Enveloped<Header<'a>, Payload<'a>> {
+    let parts = EventParts {
+        event,
+        id,
+        now,
+        context,
+    };
+    Enveloped {
+        header: Header(parts),
+        item: Item::new("event", Payload(parts)),
+    }
+}
+
+impl Encode for Header<'_> {
+    fn encode<O: Out>(&self, out: &mut O) {
+        let EventParts {
+            event, id, context, ..
+        } = self.0;
+        let mut header = Json::new(out);
+        header.begin_object();
+        header.key("event_id");
+        header.hex(id.as_bytes());
+        header.members(&context.sdk);
+        if let Some(trace) = &event.trace {
+            header.key("trace");
+            header.begin_object();
+            header.key("trace_id");
+            header.hex(&trace.trace_id.bytes());
+            header.members(&context.trace);
+            header.end_object();
+        }
+        header.end_object();
+    }
+}
+
+impl Encode for Payload<'_> {
+    fn encode<O: Out>(&self, out: &mut O) {
+        let EventParts {
+            event,
+            id,
+            now,
+            context,
+        } = self.0;
+        let mut json = Json::new(out);
+        json.begin_object();
+        json.key("event_id");
+        json.hex(id.as_bytes());
+        json.key("timestamp");
+        json.seconds(event.timestamp.unwrap_or(now).as_micros());
+        json.key("level");
+        json.plain(event.level.as_str().as_bytes());
+        text(&mut json, "logger", event.logger);
+        text(&mut json, "transaction", event.transaction);
+        if !event.message.is_empty() {
+            json.key("logentry");
+            json.begin_object();
+            text(&mut json, "formatted", event.message);
+            json.end_object();
+        }
+        if !event.exceptions.is_empty() {
+            json.key("exception");
+            json.begin_object();
+            json.key("values");
+            json.begin_array();
+            for exception in event.exceptions {
+                write_exception(&mut json, exception);
+            }
+            json.end_array();
+            json.end_object();
+        }
+        tags(&mut json, event.tags);
+        map(&mut json, "extra", event.extra);
+        if let Some(user) = &event.user {
+            write_user(&mut json, user);
+        }
+        write_contexts(&mut json, event.contexts, event.trace.as_ref());
+        write_breadcrumbs(&mut json, event.breadcrumbs);
+        if !event.fingerprint.is_empty() {
+            json.key("fingerprint");
+            json.begin_array();
+            for part in event.fingerprint {
+                json.str(part);
+            }
+            json.end_array();
+        }
+        json.members(&context.event);
+        json.end_object();
+    }
+}
+
+fn write_exception<O: Out>(json: &mut Json<'_, O>, exception: &Exception<'_>) {
+    json.begin_object();
+    text(json, "type", exception.kind);
+    text(json, "value", exception.value);
+    text(json, "module", exception.module);
+    if exception.handled.is_some() || !exception.mechanism.is_empty() {
+        json.key("mechanism");
+        json.begin_object();
+        let named = exception.mechanism;
+        text(json, "type", if named.is_empty() { "generic" } else { named });
+        if let Some(handled) = exception.handled {
+            json.key("handled");
+            json.bool(handled);
+        }
+        json.end_object();
+    }
+    if !exception.frames.is_empty() {
+        json.key("stacktrace");
+        json.begin_object();
+        json.key("frames");
+        json.begin_array();
+        for frame in exception.frames {
+            write_frame(json, frame);
+        }
+        json.end_array();
+        json.end_object();
+    }
+    json.end_object();
+}
+
+fn write_frame<O: Out>(json: &mut Json<'_, O>, frame: &Frame<'_>) {
+    json.begin_object();
+    text(json, "function", frame.function);
+    text(json, "module", frame.module);
+    text(json, "filename", frame.filename);
+    text(json, "abs_path", frame.abs_path);
+    number(json, "lineno", frame.line);
+    number(json, "colno", frame.column);
+    if let Some(in_app) = frame.in_app {
+        json.key("in_app");
+        json.bool(in_app);
+    }
+    if frame.instruction_addr != 0 {
+        json.key("instruction_addr");
+        json.quoted(format_args!("{:#x}", frame.instruction_addr));
+    }
+    json.end_object();
+}
+
+fn write_user<O: Out>(json: &mut Json<'_, O>, user: &User<'_>) {
+    json.key("user");
+    json.begin_object();
+    text(json, "id", user.id);
+    text(json, "username", user.username);
+    text(json, "email", user.email);
+    if let Some(address) = user.ip_address {
+        json.key("ip_address");
+        json.quoted(format_args!("{address}"));
+    }
+    map(json, "data", user.data);
+    json.end_object();
+}
+
+pub(super) fn write_contexts<O: Out>(
+    json: &mut Json<'_, O>,
+    contexts: &[(&str, Map<'_>)],
+    trace: Option<&TraceContext<'_>>,
+) {
+    if contexts.is_empty() && trace.is_none() {
+        return;
+    }
+    json.key("contexts");
+    json.begin_object();
+    if let Some(trace) = trace {
+        json.key("trace");
+        json.begin_object();
+        write_trace(json, trace);
+        json.end_object();
+    }
+    write_other_contexts(json, contexts, trace.is_some());
+    json.end_object();
+}
+
+pub(super) fn write_other_contexts<O: Out>(
+    json: &mut Json<'_, O>,
+    contexts: &[(&str, Map<'_>)],
+    has_trace: bool,
+) {
+    for (name, facts) in contexts {
+        if !(has_trace && *name == "trace") {
+            map(json, name, facts);
+        }
+    }
+}
+
+/// The members of a trace context.
+pub(super) fn write_trace<O: Out>(json: &mut Json<'_, O>, trace: &TraceContext<'_>) {
+    json.key("trace_id");
+    json.hex(&trace.trace_id.bytes());
+    json.key("span_id");
+    json.hex(&trace.span_id.bytes());
+    if let Some(parent) = trace.parent_span_id {
+        json.key("parent_span_id");
+        json.hex(&parent.bytes());
+    }
+    text(json, "op", trace.op);
+}
+
+fn write_breadcrumbs<O: Out>(json: &mut Json<'_, O>, breadcrumbs: &[Breadcrumb<'_>]) {
+    if breadcrumbs.is_empty() {
+        return;
+    }
+    json.key("breadcrumbs");
+    json.begin_object();
+    json.key("values");
+    json.begin_array();
+    for breadcrumb in breadcrumbs {
+        json.begin_object();
+        if let Some(timestamp) = breadcrumb.timestamp {
+            json.key("timestamp");
+            json.seconds(timestamp.as_micros());
+        }
+        text(json, "type", breadcrumb.kind);
+        text(json, "category", breadcrumb.category);
+        if let Some(level) = breadcrumb.level {
+            text(json, "level", level.as_str());
+        }
+        text(json, "message", breadcrumb.message);
+        map(json, "data", breadcrumb.data);
+        json.end_object();
+    }
+    json.end_array();
+    json.end_object();
+}

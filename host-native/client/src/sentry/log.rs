@@ -1,0 +1,134 @@
+//! Structured logs: elements of the log container ("Logs" in the telemetry documentation).
+
+use surgetank_core::limits::MAX_VALUE_DEPTH;
+use surgetank_core::time::UnixTime;
+use surgetank_core::wire::otlp::encode::{AnyValue, SpanId, TraceId};
+use surgetank_core::wire::otlp::protobuf::Out;
+
+use super::{Level, Map, SentryContext};
+use crate::json::{Encode, Json};
+
+/// One log line.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Log<'a> {
+    /// How bad it is.
+    pub level: Level,
+    /// The line.
+    pub body: &'a str,
+    /// Facts. Names that the client sets itself (`sentry.release` and so on) come from it.
+    pub attributes: Map<'a>,
+    /// The trace it belongs to; the client's own one if absent.
+    pub trace_id: Option<TraceId>,
+    /// The span it belongs to.
+    pub span_id: Option<SpanId>,
+    /// When; now if absent.
+    pub timestamp: Option<UnixTime>,
+}
+
+impl Level {
+    /// Name and severity number of the logs protocol.
+    const fn of_log(self) -> (&'static str, u8) {
+        match self {
+            Self::Trace => ("trace", 1),
+            Self::Debug => ("debug", 5),
+            Self::Info => ("info", 9),
+            Self::Warning => ("warn", 13),
+            Self::Error => ("error", 17),
+            Self::Fatal => ("fatal", 21),
+        }
+    }
+}
+
+/// A log with what its client adds.
+pub(crate) struct EncodedLog<'a> {
+    pub(crate) log: &'a Log<'a>,
+    pub(crate) trace_id: TraceId,
+    pub(crate) now: UnixTime,
+    pub(crate) context: &'a SentryContext,
+}
+
+impl EncodedLog<'_> {
+    /// Its quantity in the `log_byte` category: body, keys and values, at least 1 (Relay, `relay-ourlogs`).
+    pub(crate) fn billed_bytes(&self) -> usize {
+        let attributes: usize = self
+            .log
+            .attributes
+            .iter()
+            .map(|entry| entry.key.len() + billed_bytes(&entry.value, MAX_VALUE_DEPTH))
+            .sum();
+        (self.log.body.len() + attributes + self.context.log_bytes).max(1)
+    }
+}
+
+impl Encode for EncodedLog<'_> {
+    fn encode<O: Out>(&self, out: &mut O) {
+        let log = self.log;
+        let (level, severity) = log.level.of_log();
+        let mut json = Json::new(out);
+        json.begin_object();
+        json.key("timestamp");
+        json.seconds(log.timestamp.unwrap_or(self.now).as_micros());
+        json.key("trace_id");
+        json.hex(&self.trace_id.bytes());
+        if let Some(span_id) = log.span_id {
+            json.key("span_id");
+            json.hex(&span_id.bytes());
+        }
+        json.key("level");
+        json.plain(level.as_bytes());
+        json.key("severity_number");
+        json.u64(u64::from(severity));
+        json.key("body");
+        json.str(log.body);
+        json.key("attributes");
+        json.begin_object();
+        for entry in log.attributes {
+            attribute(&mut json, entry.key, &entry.value);
+        }
+        json.members(&self.context.log);
+        json.end_object();
+        json.end_object();
+    }
+}
+
+/// `"key":{"value":..,"type":".."}`; bytes are base64.
+pub(super) fn attribute<O: Out>(json: &mut Json<'_, O>, key: &str, value: &AnyValue<'_>) {
+    let kind = match value {
+        AnyValue::Empty => return,
+        AnyValue::Bool(_) => "boolean",
+        AnyValue::Int(_) => "integer",
+        AnyValue::Double(_) => "double",
+        AnyValue::String(_) | AnyValue::Bytes(_) => "string",
+        AnyValue::Array(_) => "array",
+        AnyValue::Map(_) => "object",
+    };
+    json.key(key);
+    json.begin_object();
+    json.key("value");
+    json.value(value);
+    json.key("type");
+    json.plain(kind.as_bytes());
+    json.end_object();
+}
+
+/// What a value counts in the `log_byte` category (Relay, `relay-ourlogs`): text by its length, a number as 8, a truth
+/// value as 1, containers as the sum of what is in them.
+fn billed_bytes(value: &AnyValue<'_>, depth: usize) -> usize {
+    let inner = depth.checked_sub(1);
+    match value {
+        AnyValue::Empty => 0,
+        AnyValue::Bool(_) => 1,
+        AnyValue::Int(_) | AnyValue::Double(_) => 8,
+        AnyValue::String(text) => text.len(),
+        AnyValue::Bytes(bytes) => bytes.len().div_ceil(3) * 4,
+        AnyValue::Array(values) => inner.map_or(0, |depth| {
+            values.iter().map(|value| billed_bytes(value, depth)).sum()
+        }),
+        AnyValue::Map(entries) => inner.map_or(0, |depth| {
+            entries
+                .iter()
+                .map(|entry| entry.key.len() + billed_bytes(&entry.value, depth))
+                .sum()
+        }),
+    }
+}

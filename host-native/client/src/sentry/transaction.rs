@@ -1,0 +1,274 @@
+//! Transactions with their spans ("Transaction Payloads", "Span Interface").
+
+use surgetank_core::time::UnixTime;
+use surgetank_core::wire::otlp::encode::{SpanId, TraceId};
+use surgetank_core::wire::otlp::protobuf::Out;
+
+use super::event::{write_other_contexts, write_trace};
+use super::{Enveloped, Item, Map, SentryContext, TraceContext, map, tags, text};
+use crate::ids::EventId;
+use crate::json::{Encode, Json};
+
+/// How a span ended.
+///
+/// Exhaustive: the statuses that Sentry takes from gRPC's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[allow(
+    missing_docs,
+    reason = "the names are gRPC's status codes and mean what they mean there"
+)]
+pub enum SpanStatus {
+    #[default]
+    Ok,
+    Cancelled,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    OutOfRange,
+    Unimplemented,
+    InternalError,
+    Unavailable,
+    DataLoss,
+    Unauthenticated,
+}
+
+impl SpanStatus {
+    /// Its name in payloads.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+            Self::InvalidArgument => "invalid_argument",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::PermissionDenied => "permission_denied",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::FailedPrecondition => "failed_precondition",
+            Self::Aborted => "aborted",
+            Self::OutOfRange => "out_of_range",
+            Self::Unimplemented => "unimplemented",
+            Self::InternalError => "internal_error",
+            Self::Unavailable => "unavailable",
+            Self::DataLoss => "data_loss",
+            Self::Unauthenticated => "unauthenticated",
+        }
+    }
+}
+
+/// A transaction: the root span of one service's part of a trace, with the spans below it.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction<'a> {
+    /// Name, for grouping: a route, a task.
+    pub name: &'a str,
+    /// Where the name comes from (`custom`, `url`, `route`, `view`, `component`, `task`); `custom` if empty.
+    pub source: &'a str,
+    /// Its place in the trace; `op` is what kind of work it was.
+    pub trace: TraceContext<'a>,
+    /// How it ended.
+    pub status: SpanStatus,
+    /// When it began.
+    pub start: UnixTime,
+    /// When it ended.
+    pub end: UnixTime,
+    /// Its child spans.
+    pub spans: &'a [Span<'a>],
+    /// Facts about the root span.
+    pub data: Map<'a>,
+    /// Short, searchable facts.
+    pub tags: &'a [(&'a str, &'a str)],
+    /// Named groups of facts.
+    pub contexts: &'a [(&'a str, Map<'a>)],
+    /// Named measurements.
+    pub measurements: &'a [Measurement<'a>],
+    /// Whether the trace is kept, if that was decided when it began ([`Client::sample_root`](crate::Client::sample_root)).
+    /// If absent, the client decides now about a transaction without a parent, and keeps one with a parent.
+    pub sampled: Option<bool>,
+    /// The dynamic sampling context that came with the request, as members of `baggage` without their `sentry-`
+    /// prefix. Empty when the trace began here: then the client writes its own.
+    pub dynamic_sampling: &'a [(&'a str, &'a str)],
+}
+
+/// A child span.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    /// Its id.
+    pub span_id: SpanId,
+    /// The span it is below.
+    pub parent_span_id: SpanId,
+    /// What kind of work it is (`db`, `http.client`).
+    pub op: &'a str,
+    /// The work itself.
+    pub description: &'a str,
+    /// How it ended; unknown if absent.
+    pub status: Option<SpanStatus>,
+    /// When it began.
+    pub start: UnixTime,
+    /// When it ended.
+    pub end: UnixTime,
+    /// Facts.
+    pub data: Map<'a>,
+}
+
+/// A number that Sentry aggregates over transactions.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Measurement<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// Value.
+    pub value: f64,
+    /// Unit (`millisecond`, `byte`, `none`...).
+    pub unit: &'a str,
+}
+
+/// A transaction with what its client adds.
+#[derive(Clone, Copy)]
+pub(crate) struct TransactionParts<'a> {
+    transaction: &'a Transaction<'a>,
+    id: EventId,
+    context: &'a SentryContext,
+}
+
+pub(crate) struct Header<'a>(TransactionParts<'a>);
+
+pub(crate) struct Payload<'a>(TransactionParts<'a>);
+
+/// A transaction as an envelope of its own.
+pub(crate) fn encoded_transaction<'a>(
+    transaction: &'a Transaction<'a>,
+    id: EventId,
+    context: &'a SentryContext,
+) -> Enveloped<Header<'a>, Payload<'a>> {
+    let parts = TransactionParts {
+        transaction,
+        id,
+        context,
+    };
+    Enveloped {
+        header: Header(parts),
+        item: Item::new("transaction", Payload(parts)),
+    }
+}
+
+impl Encode for Header<'_> {
+    fn encode<O: Out>(&self, out: &mut O) {
+        let TransactionParts {
+            transaction,
+            id,
+            context,
+        } = self.0;
+        let mut header = Json::new(out);
+        header.begin_object();
+        header.key("event_id");
+        header.hex(id.as_bytes());
+        header.members(&context.sdk);
+        header.key("trace");
+        header.begin_object();
+        if transaction.dynamic_sampling.is_empty() {
+            header.key("trace_id");
+            header.hex(&transaction.trace.trace_id.bytes());
+            header.members(&context.trace);
+            text(&mut header, "transaction", transaction.name);
+            text(&mut header, "sampled", "true");
+        } else {
+            for (key, value) in transaction.dynamic_sampling {
+                header.key(key);
+                header.str(value);
+            }
+        }
+        header.end_object();
+        header.end_object();
+    }
+}
+
+impl Encode for Payload<'_> {
+    fn encode<O: Out>(&self, out: &mut O) {
+        let TransactionParts {
+            transaction,
+            id,
+            context,
+        } = self.0;
+        let mut json = Json::new(out);
+        json.begin_object();
+        json.key("type");
+        json.plain(b"transaction");
+        json.key("event_id");
+        json.hex(id.as_bytes());
+        text(&mut json, "transaction", transaction.name);
+        json.key("transaction_info");
+        json.begin_object();
+        let source = transaction.source;
+        text(
+            &mut json,
+            "source",
+            if source.is_empty() { "custom" } else { source },
+        );
+        json.end_object();
+        json.key("start_timestamp");
+        json.seconds(transaction.start.as_micros());
+        json.key("timestamp");
+        json.seconds(transaction.end.as_micros());
+        json.key("contexts");
+        json.begin_object();
+        json.key("trace");
+        json.begin_object();
+        write_trace(&mut json, &transaction.trace);
+        text(&mut json, "status", transaction.status.as_str());
+        map(&mut json, "data", transaction.data);
+        json.end_object();
+        write_other_contexts(&mut json, transaction.contexts, true);
+        json.end_object();
+        json.key("spans");
+        json.begin_array();
+        let trace_id = transaction.trace.trace_id;
+        for span in transaction.spans {
+            write_span(&mut json, span, trace_id);
+        }
+        json.end_array();
+        tags(&mut json, transaction.tags);
+        if !transaction.measurements.is_empty() {
+            json.key("measurements");
+            json.begin_object();
+            for measurement in transaction.measurements {
+                json.key(measurement.name);
+                json.begin_object();
+                json.key("value");
+                json.f64(measurement.value);
+                text(&mut json, "unit", measurement.unit);
+                json.end_object();
+            }
+            json.end_object();
+        }
+        json.members(&context.event);
+        json.end_object();
+    }
+}
+
+fn write_span<O: Out>(json: &mut Json<'_, O>, span: &Span<'_>, trace_id: TraceId) {
+    json.begin_object();
+    json.key("trace_id");
+    json.hex(&trace_id.bytes());
+    json.key("span_id");
+    json.hex(&span.span_id.bytes());
+    json.key("parent_span_id");
+    json.hex(&span.parent_span_id.bytes());
+    text(json, "op", span.op);
+    text(json, "description", span.description);
+    if let Some(status) = span.status {
+        text(json, "status", status.as_str());
+    }
+    json.key("start_timestamp");
+    json.seconds(span.start.as_micros());
+    json.key("timestamp");
+    json.seconds(span.end.as_micros());
+    map(json, "data", span.data);
+    json.end_object();
+}
