@@ -1,0 +1,80 @@
+//! `cargo xtask`: everything a person or CI runs on this repository.
+//!
+//! - `setup` installs what the checks need and says what it did; it is quick when nothing is missing.
+//! - `fuzz` looks for new inputs that break a fuzz target.
+//! - `test` runs every check of [`steps::STEPS`], all of them even when one fails, and sums up.
+//!
+//! A tool that cannot be had is an error that names the command that mends it; no check is ever skipped.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program talks to a terminal"
+)]
+
+mod clients;
+mod command;
+mod fuzz;
+mod panic_free;
+mod runner;
+mod steps;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Set-up and checks of surgetank"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install every tool that the checks need.
+    Setup,
+    /// Look for inputs that break a fuzz target; new ones that reach further are added to its corpus.
+    Fuzz {
+        /// The target, one of those in `tests/src/fuzz/`.
+        target: String,
+        /// How long to look.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Install what is missing, then run every check.
+    Test {
+        /// Run only this check (may be given several times).
+        #[arg(long, value_name = "NAME", value_parser = steps::names())]
+        only: Vec<String>,
+        /// Name the checks and what each one shows, and run nothing.
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup => tools::ensure(&steps::tools_of(steps::STEPS)).map(|()| true),
+        Task::Fuzz { target, seconds } => fuzz::run(&target, seconds).map(|()| true),
+        Task::Test { list: true, .. } => {
+            steps::STEPS
+                .iter()
+                .for_each(|step| println!("{:<14} {}", step.name, step.shows));
+            Ok(true)
+        }
+        Task::Test { only, list: false } => runner::run(&steps::selected(&only)),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

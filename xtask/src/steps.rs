@@ -1,0 +1,203 @@
+//! The checks, as data: one entry per check.
+//!
+//! The order is cheap before dear, so that a slip shows early. Checks share `target/` where they compile with the same
+//! flags; one that needs other flags names its own folder under `target/`, so that it does not undo the others' work.
+
+use anyhow::Result;
+
+use crate::panic_free;
+use crate::tools::{CARGO_DENY, Tool};
+
+/// One check.
+pub(crate) struct Step {
+    /// Name for `--only`.
+    pub(crate) name: &'static str,
+    /// What a pass shows, in a few words.
+    pub(crate) shows: &'static str,
+    /// What it needs besides the pinned toolchain.
+    pub(crate) tools: &'static [Tool],
+    /// Command lines, run in order until one fails (see [`crate::command::run`]).
+    pub(crate) lines: &'static [&'static str],
+    /// What the lines alone cannot say, run after them.
+    pub(crate) then: Option<fn() -> Result<()>>,
+}
+
+const WASM32: Tool = Tool::Target("wasm32-unknown-unknown");
+const CORTEX_M4F: Tool = Tool::Target("thumbv7em-none-eabihf");
+const CORTEX_M0: Tool = Tool::Target("thumbv6m-none-eabi");
+
+/// The check that runs only when it is named: it installs clients from two more registries.
+const ON_REQUEST: &str = "e2e";
+
+/// Every check.
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        shows: "every file is formatted",
+        tools: &[Tool::Component("rustfmt")],
+        lines: &["cargo fmt --all --check"],
+        then: None,
+    },
+    Step {
+        name: "clippy",
+        shows: "no lint fires, in any target, with and without features",
+        tools: &[Tool::Component("clippy")],
+        lines: &[
+            "cargo clippy --workspace --all-targets --all-features -- -D warnings",
+            "cargo clippy --package surgetank-core -- -D warnings",
+        ],
+        then: None,
+    },
+    Step {
+        name: "deny",
+        shows: "dependencies: licences, sources, no banned or doubled crate",
+        tools: &[CARGO_DENY],
+        lines: &["target/tools/bin/cargo-deny --all-features check bans licenses sources"],
+        then: None,
+    },
+    Step {
+        name: "targets",
+        shows: "the core builds without std, without an allocator and without compare-and-swap",
+        tools: &[WASM32, CORTEX_M4F, CORTEX_M0],
+        lines: &[
+            "cargo build --package surgetank-core",
+            "cargo build --package surgetank-core --target wasm32-unknown-unknown",
+            "cargo build --package surgetank-core --target thumbv7em-none-eabihf",
+            "cargo build --package surgetank-core --target thumbv6m-none-eabi --features critical-section",
+        ],
+        then: None,
+    },
+    Step {
+        name: "panic-free",
+        shows: "the core links without an allocator, and no panic can be reached from it",
+        tools: &[WASM32],
+        lines: &[panic_free::BUILD],
+        then: Some(panic_free::check),
+    },
+    Step {
+        name: "test",
+        shows: "unit, vector, rule and documentation tests",
+        tools: &[],
+        lines: &["cargo test --workspace --all-features --no-fail-fast"],
+        then: None,
+    },
+    Step {
+        name: ON_REQUEST,
+        shows: "the real Sentry and OpenTelemetry clients against the sidecar (only when named)",
+        tools: &[Tool::PythonClients, Tool::NodeClients],
+        lines: &[
+            "cargo build --package surgetank-sidecar",
+            "cargo test --package surgetank-tests --test e2e",
+        ],
+        then: None,
+    },
+    Step {
+        name: "examples",
+        shows: "each example runs to its end against servers that it starts itself",
+        tools: &[],
+        lines: &[
+            "cargo run --quiet --package surgetank-example-minimal",
+            "cargo run --quiet --package surgetank-example-native-http",
+        ],
+        then: None,
+    },
+    Step {
+        name: "doc",
+        shows: "the documentation builds without a warning",
+        tools: &[],
+        lines: &["RUSTDOCFLAGS=\"-D warnings\" cargo doc --workspace --no-deps --all-features"],
+        then: None,
+    },
+    Step {
+        name: "loom",
+        shows: "the intake under every interleaving of two and three threads",
+        tools: &[],
+        lines: &[
+            "RUSTFLAGS=\"--cfg surgetank_loom\" cargo test --package surgetank-core --release \
+             --target-dir target/loom --lib intake::loom",
+        ],
+        then: None,
+    },
+    Step {
+        name: "miri",
+        shows: "the intake has no undefined behaviour",
+        tools: &[Tool::Nightly],
+        lines: &[
+            "MIRIFLAGS=-Zmiri-strict-provenance cargo +nightly miri test --package surgetank-core \
+             --target-dir target/miri --lib intake",
+        ],
+        then: None,
+    },
+    Step {
+        name: "tsan",
+        shows: "no data race in the intake under real threads",
+        tools: &[Tool::Nightly],
+        lines: &[
+            "RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu \
+             --package surgetank-core --features alloc --target-dir target/tsan --test intake_threads",
+        ],
+        then: None,
+    },
+];
+
+/// Names of all checks, for the command line.
+pub(crate) fn names() -> Vec<&'static str> {
+    STEPS.iter().map(|step| step.name).collect()
+}
+
+/// The checks of these names, or all but [`ON_REQUEST`] when none is named, in the table's order.
+pub(crate) fn selected(only: &[String]) -> Vec<&'static Step> {
+    STEPS
+        .iter()
+        .filter(|step| {
+            if only.is_empty() {
+                step.name != ON_REQUEST
+            } else {
+                only.iter().any(|name| name == step.name)
+            }
+        })
+        .collect()
+}
+
+/// What those checks need, each tool once.
+pub(crate) fn tools_of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec<Tool> {
+    let mut tools = Vec::new();
+    for tool in steps.into_iter().flat_map(|step| step.tools) {
+        if !tools.contains(tool) {
+            tools.push(*tool);
+        }
+    }
+    tools
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names = names();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+    }
+
+    #[test]
+    fn naming_none_selects_all_and_naming_some_keeps_the_order() {
+        assert_eq!(selected(&[]).len(), STEPS.len() - 1);
+        let some = selected(&["test".to_owned(), "fmt".to_owned()]);
+        assert_eq!(
+            some.iter().map(|step| step.name).collect::<Vec<_>>(),
+            ["fmt", "test"]
+        );
+    }
+
+    #[test]
+    fn every_check_does_something() {
+        assert!(
+            STEPS
+                .iter()
+                .all(|step| !step.lines.is_empty() || step.then.is_some())
+        );
+    }
+}

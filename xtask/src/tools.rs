@@ -1,0 +1,128 @@
+//! Tools that the checks need: told apart, found, installed.
+//!
+//! Versions that decide whether a check passes are pinned here; a newer one is a change of this file.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::clients;
+use crate::command::{ask, run};
+
+/// Something a check needs besides the pinned compiler of `rust-toolchain.toml`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tool {
+    /// A part of the pinned toolchain, as rustup names it.
+    Component(&'static str),
+    /// The standard library (or `core`) for a compilation target.
+    Target(&'static str),
+    /// The nightly toolchain with Miri, and with the sources of the standard library for sanitizers.
+    Nightly,
+    /// A cargo subcommand in `target/tools`.
+    Cargo {
+        /// Name of the package and of its program.
+        name: &'static str,
+        /// The version to have.
+        version: &'static str,
+        /// Further arguments of `cargo install`.
+        options: &'static str,
+    },
+    /// The PyPI packages of the end-to-end tests, in `target/venv`.
+    PythonClients,
+    /// The npm packages of the end-to-end tests, in `target/node`.
+    NodeClients,
+}
+
+/// Licences, sources and doubled crates.
+pub(crate) const CARGO_DENY: Tool = Tool::Cargo {
+    name: "cargo-deny",
+    version: "0.20.2",
+    options: "--no-default-features",
+};
+
+/// Builds and runs fuzzers.
+pub(crate) const CARGO_FUZZ: Tool = Tool::Cargo {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+    options: "",
+};
+
+/// A tool that runs for a second need not be built for speed; its own profile takes twice as long.
+const QUICK_BUILD: &str =
+    "CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16";
+
+/// Installs each missing tool.
+///
+/// # Errors
+/// The first tool that could not be had, with the command to try by hand.
+pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
+    for tool in tools {
+        if !tool.is_there() {
+            println!("installing: {}", tool.describe());
+            tool.install()?;
+            ensure!(
+                tool.is_there(),
+                "the installation ran, but {} is still not there",
+                tool.describe()
+            );
+        }
+    }
+    Ok(())
+}
+
+impl Tool {
+    fn describe(self) -> String {
+        match self {
+            Self::Component(name) => format!("toolchain component {name}"),
+            Self::Target(name) => format!("compilation target {name}"),
+            Self::Nightly => "nightly toolchain with miri and rust-src".to_owned(),
+            Self::Cargo { name, version, .. } => format!("{name} {version}"),
+            Self::PythonClients => "the Sentry and OpenTelemetry clients for Python".to_owned(),
+            Self::NodeClients => "the Sentry and OpenTelemetry clients for Node.js".to_owned(),
+        }
+    }
+
+    fn is_there(self) -> bool {
+        match self {
+            Self::Component(name) => {
+                has_line("rustup component list --installed", |line| line.starts_with(name))
+            }
+            Self::Target(name) => has_line("rustup target list --installed", |line| line == name),
+            Self::Nightly => ["miri", "rust-src"].iter().all(|part| {
+                has_line("rustup component list --toolchain nightly --installed", |line| {
+                    line.starts_with(part)
+                })
+            }),
+            Self::Cargo { name, version, .. } => {
+                has_line(&format!("target/tools/bin/{name} --version"), |line| {
+                    line.ends_with(version)
+                })
+            }
+            Self::PythonClients => clients::PYTHON.are_there(),
+            Self::NodeClients => clients::NODE.are_there(),
+        }
+    }
+
+    fn install(self) -> Result<()> {
+        let line = match self {
+            Self::Component(name) => format!("rustup component add {name}"),
+            Self::Target(name) => format!("rustup target add {name}"),
+            Self::Nightly => "rustup toolchain install nightly --profile minimal --no-self-update \
+                              --component miri --component rust-src"
+                .to_owned(),
+            Self::Cargo {
+                name,
+                version,
+                options,
+            } => format!(
+                "{QUICK_BUILD} cargo install --locked --root target/tools --version {version} {options} {name}"
+            ),
+            Self::PythonClients => return clients::PYTHON.install(),
+            Self::NodeClients => return clients::NODE.install(),
+        };
+        run(&line).with_context(|| format!("needed: {}; try `{line}` by hand", self.describe()))
+    }
+}
+
+/// True when `question` runs and prints a line that `matches`.
+fn has_line(question: &str, matches: impl Fn(&str) -> bool) -> bool {
+    ask(question).is_some_and(|answer| answer.lines().any(matches))
+}
