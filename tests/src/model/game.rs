@@ -320,6 +320,7 @@ impl Game {
         let now = Sums::of(&self.engine);
         let difference = now.clone().since(&self.before);
         self.before = now;
+        self.owed_unknown |= self.engine.totals().unreported() > 0;
         difference
     }
 

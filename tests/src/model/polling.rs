@@ -386,8 +386,13 @@ impl Game {
                 "spans of several traces in one envelope"
             );
         }
-        // First come, first served, among records of one kind. Of a trace the first one decides, the others follow it.
-        let last = if one_trace { fresh.first() } else { fresh.last() };
+        // First come, first served, among records of one kind. Of a trace the first one decides, the others follow it,
+        // also when it was sent before and waits at the head of its lane again.
+        let last = if one_trace {
+            fresh.first().filter(|number| numbers.first() == Some(number))
+        } else {
+            fresh.last()
+        };
         if let Some(last) = last {
             let passed_over = self.live.iter().find(|(number, record)| {
                 *number < last
