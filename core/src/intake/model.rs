@@ -359,7 +359,8 @@ fn seeded_operations_agree_with_the_model() {
         let mut rng = Rng::new(seed);
         let origin = if seed % 2 == 0 { 0 } else { usize::MAX - 1023 };
         let offset = rng.below(64) as usize * ALIGN;
-        let operations: Vec<_> = (0..count).map(|_| seeded(&mut rng)).collect();
+        let mut operations: Vec<_> = (0..count).map(|_| seeded(&mut rng)).collect();
+        operations.insert(count - count / 4, Operation::Close);
         run(origin + offset, &operations);
     }
 }
