@@ -17,7 +17,7 @@ use crate::queue::{self, List};
 use crate::request::{RequestId, RequestSlot, SlotState};
 use crate::response::{Failure, Response};
 use crate::time::{Duration, Instant};
-use crate::wire::otlp::answer::{self, AnswerPolicy, Delay, Refusal, Verdict};
+use crate::wire::otlp::answer::{self, AnswerPolicy, Delay, Verdict};
 use crate::wire::rate_limits::{self, Target};
 use crate::wire::retry_after;
 
@@ -64,16 +64,13 @@ fn judge_otlp(verdict: Verdict<'_>) -> (Fate, Condition) {
                 },
             )
         }
-        Verdict::Drop { refusal, .. } => {
-            let works = !matches!(refusal, Refusal::Http(500..));
-            (
-                Fate::Dropped(DropReason::SendError),
-                Condition {
-                    works,
-                    speed: Speed::Ok,
-                },
-            )
-        }
+        Verdict::Drop { refusal, .. } => (
+            Fate::Dropped(refusal.drop_reason()),
+            Condition {
+                works: !refusal.is_server_fault(),
+                speed: Speed::Ok,
+            },
+        ),
     }
 }
 

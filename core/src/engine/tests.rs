@@ -1,4 +1,5 @@
 mod bodies;
+mod otlp;
 mod status;
 
 use super::*;
@@ -574,29 +575,6 @@ fn lanes_take_turns_by_weight() {
         .filter(|priority| **priority == Priority::Critical)
         .count();
     assert_eq!(critical, 10, "5 of 8 turns");
-    rig.conserve();
-}
-
-#[test]
-fn partial_success_counts_the_rejected_as_dropped() {
-    let mut rig = Rig::otlp();
-    for _ in 0..10 {
-        let header = Header::new(rig.to, Form::OtlpRecord, Category::Span, 1).in_trace(TraceKey(3));
-        assert_eq!(rig.record(header, b"span"), Outcome::Queued);
-    }
-    rig.engine.flush(rig.now);
-    let id = rig.sends()[0].0;
-    // ExportTraceServiceResponse { partial_success { rejected_spans: 3 } }
-    let response = Response {
-        status: 200,
-        body: &[0x0a, 0x02, 0x08, 0x03],
-        content_type: Some(b"application/x-protobuf"),
-        ..Response::default()
-    };
-    let ack = rig.engine.on_response(rig.now, id, &response);
-    assert_eq!(ack, Ack::Settled(Settlement::Partial { rejected: 3 }));
-    assert_eq!(rig.engine.totals().of(Category::Span).delivered, 7);
-    assert_eq!(rig.dropped(Category::Span, DropReason::Rejected), 3);
     rig.conserve();
 }
 

@@ -391,6 +391,7 @@ fn of_otlp(answer: &Answer) -> (Verdict, bool) {
             let verdict = Verdict::Retry(DropReason::SendError, delay.map(Duration::from_secs));
             (verdict, throttled)
         }
+        413 => (Verdict::Dropped(DropReason::TooLarge), true),
         status => (Verdict::Dropped(DropReason::SendError), status < 500),
     }
 }
