@@ -300,7 +300,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured. Default true.
+    /// Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured, for servers on other machines.
+    /// Default true.
     pub fn environment_proxies(mut self, honour: bool) -> Self {
         self.environment_proxies = honour;
         self

@@ -44,4 +44,14 @@ fn requests_go_through_the_proxy_of_the_environment() {
         assert!(!past.close(Duration::from_millis(300)).complete);
     }
     assert_eq!(proxy.requests().len(), 1);
+
+    // A proxy's loopback is another machine's: a server on this one is spoken to directly.
+    let local = Server::start(|_, _| Reply::ok());
+    let port = local.address.port();
+    for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}")] {
+        let direct = client(&host, true);
+        let _ = direct.message(Level::Error, "x");
+        assert!(direct.close(PATIENT).complete, "{host}");
+    }
+    assert_eq!((proxy.requests().len(), local.requests().len()), (1, 2));
 }

@@ -1,9 +1,10 @@
 //! The exporter that posts bodies to HTTP servers.
 //!
 //! Built on reqwest (hyper, rustls): HTTP/1.1, and HTTP/2 where TLS negotiates it; keep-alive; proxies from
-//! `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`. What a general client would do by itself is switched off
-//! where the engine decides it: no redirects (credentials must not travel), no retries beyond those that HTTP/2 itself
-//! declares safe (`GOAWAY`, `REFUSED_STREAM`), no cookies, no decompression.
+//! `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, but never for a server on this machine: a proxy's loopback
+//! is another machine's. What a general client would do by itself is switched off where the engine decides it: no
+//! redirects (credentials must not travel), no retries beyond those that HTTP/2 itself declares safe (`GOAWAY`,
+//! `REFUSED_STREAM`), no cookies, no decompression.
 //!
 //! Every wait has an end: connecting (name resolution, TCP, TLS and the proxy's part of it together), the whole
 //! attempt, and what is read of an answer. Certificates are judged by the operating system's trust store; where a
@@ -14,7 +15,7 @@ use core::fmt;
 use core::time::Duration;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Url;
@@ -51,7 +52,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// Connections are made at first use and belong to the delivery thread. Make a new one for each delivery.
 pub struct HttpExporter {
     settings: HttpSettings,
-    /// One per TLS identity. Touched by the delivery thread alone.
+    /// One per TLS identity and way, through proxies or past them. Touched by the delivery thread alone.
     pools: Mutex<Vec<Pool>>,
 }
 
@@ -62,7 +63,7 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// Value of `User-Agent`.
     pub user_agent: String,
-    /// True to honour the proxy variables of the environment.
+    /// True to honour the proxy variables of the environment, for servers on other machines.
     pub environment_proxies: bool,
 }
 
@@ -241,37 +242,42 @@ impl HttpExporter {
         }
     }
 
-    /// Makes the pool of connections for targets without TLS files of their own, which is otherwise made when the first
-    /// request is sent. Reading the system's certificates takes some ten milliseconds, in which nothing else is
+    /// Makes the pool of connections to other machines for targets without TLS files of their own, which is otherwise made
+    /// when the first request is sent. Reading the system's certificates takes some ten milliseconds, in which nothing else is
     /// delivered.
     pub fn prepare(&self) {
         // A failure is kept, and told with every request.
-        let _ = self.client(None);
+        let _ = self.client(None, self.settings.environment_proxies);
     }
 
-    /// The pool of connections for these TLS files; made at first use.
-    fn client(&self, tls: Option<&Arc<TlsFiles>>) -> Result<reqwest::Client, Failure> {
+    /// The pool of connections for these TLS files, through the environment's proxies or not; made at first use.
+    fn client(&self, tls: Option<&Arc<TlsFiles>>, proxies: bool) -> Result<reqwest::Client, Failure> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = pools.iter().find(|pool| match (&pool.tls, tls) {
-            (None, None) => true,
-            (Some(known), Some(tls)) => Arc::ptr_eq(known, tls),
-            _ => false,
+        let known = pools.iter().find(|pool| {
+            let same_files = match (&pool.tls, tls) {
+                (None, None) => true,
+                (Some(known), Some(tls)) => Arc::ptr_eq(known, tls),
+                _ => false,
+            };
+            same_files && pool.proxies == proxies
         });
         if let Some(pool) = known {
             return pool.client.clone();
         }
-        let client = connection_pool(&self.settings, tls.map(Arc::as_ref));
+        let client = connection_pool(&self.settings, tls.map(Arc::as_ref), proxies);
         pools.push(Pool {
             tls: tls.cloned(),
+            proxies,
             client: client.clone(),
         });
         client
     }
 }
 
-/// Connections made with the same TLS files, or why there can be none.
+/// Connections made with the same TLS files and in the same way, or why there can be none.
 struct Pool {
     tls: Option<Arc<TlsFiles>>,
+    proxies: bool,
     client: Result<reqwest::Client, Failure>,
 }
 
@@ -300,7 +306,10 @@ impl Exporter for HttpExporter {
             .target
             .route(outgoing.endpoint)
             .ok_or(Failure::Internal)
-            .and_then(|route| Ok((self.client(route.tls.as_ref())?, route.clone())));
+            .and_then(|route| {
+                let proxies = self.settings.environment_proxies && !is_this_machine(&route.url);
+                Ok((self.client(route.tls.as_ref(), proxies)?, route.clone()))
+            });
         async move {
             let (client, route) = prepared?;
             post(client, route, outgoing).await
@@ -383,7 +392,20 @@ async fn read_body(response: &mut reqwest::Response, body: &mut Vec<u8>) -> bool
     }
 }
 
-fn connection_pool(settings: &HttpSettings, tls: Option<&TlsFiles>) -> Result<reqwest::Client, Failure> {
+/// True for a loopback address and for the names that mean one (RFC 6761, section 6.3).
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
+}
+
+fn connection_pool(
+    settings: &HttpSettings,
+    tls: Option<&TlsFiles>,
+    proxies: bool,
+) -> Result<reqwest::Client, Failure> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls_config(tls).map_err(|_| Failure::Tls)?)
         .dns_resolver(Lookup {
@@ -396,7 +418,7 @@ fn connection_pool(settings: &HttpSettings, tls: Option<&TlsFiles>) -> Result<re
         .pool_idle_timeout(IDLE_CONNECTION)
         .tcp_keepalive(IDLE_CONNECTION)
         .http1_max_headers(MAX_ANSWER_HEADERS);
-    if !settings.environment_proxies {
+    if !proxies {
         builder = builder.no_proxy();
     }
     builder.build().map_err(|_| Failure::Internal)
