@@ -38,20 +38,23 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool, Box<dyn Error>> {
     // Nothing set: a server of our own stands in for both.
-    let server = if std::env::var_os("SENTRY_DSN").is_some() {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let server = if is_set("SENTRY_DSN") || is_set("OTEL_EXPORTER_OTLP_ENDPOINT") {
         None
     } else {
         Some(LocalServer::start()?)
     };
-    let builder = ClientBuilder::from_env()?
+    let builder = match &server {
+        Some(server) => Client::builder()
+            .sentry_dsn(&server.dsn())
+            .otlp_endpoint(&server.url()),
+        None => ClientBuilder::from_env()?,
+    };
+    let builder = builder
         .release("shop@1.4.2")
         .environment("example")
         .service_name("shop")
         .on_diagnostic(|diagnostic| eprintln!("telemetry: {diagnostic}"));
-    let builder = match &server {
-        Some(server) => builder.sentry_dsn(&server.dsn()).otlp_endpoint(&server.url()),
-        None => builder,
-    };
     for warning in builder.warnings() {
         eprintln!("{warning}");
     }
@@ -59,19 +62,27 @@ fn run() -> Result<bool, Box<dyn Error>> {
 
     nightly_job(&client);
 
-    // The end of the program: what is still queued gets two seconds.
-    let report = client.close(Duration::from_secs(2));
-    for (category, quantity) in report.delivered() {
+    // The end of the program. Nobody waits for a nightly job, so what is still queued gets half a minute.
+    let report = client.close(Duration::from_secs(30));
+    for (category, quantity) in report.delivered().filter(|(_, quantity)| *quantity > 0) {
         println!("delivered {quantity} {}", category.as_str());
     }
-    for (category, quantity) in report.left() {
-        println!("left behind {quantity} {}", category.as_str());
+    let status = client.status();
+    for loss in status.totals.reasons() {
+        let (category, reason) = (loss.category.as_str(), loss.reason.as_str());
+        eprintln!("dropped {} {category}: {reason}", loss.quantity);
     }
-    println!("health: {:?}", client.status().health.level);
+    println!("health: {:?}", status.health.level);
     if let Some(server) = server {
-        println!("the local server took {} requests", server.stop());
+        println!("the local server took {} requests", server.requests());
     }
-    Ok(report.complete)
+    if !report.complete {
+        eprintln!(
+            "not everything was settled within 30 s; health: {:?}",
+            status.health
+        );
+    }
+    Ok(report.complete && status.totals.reasons().is_empty())
 }
 
 /// The application's own work, which fails in one place.
