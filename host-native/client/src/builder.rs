@@ -80,6 +80,10 @@ pub struct ClientBuilder {
     client_reports: bool,
     environment_proxies: bool,
     tls: Option<Arc<TlsFiles>>,
+    /// Of the SDK that captures, as servers see it; this crate unless it is set.
+    sentry_client: Option<String>,
+    proxies: [Option<String>; 2],
+    accept_invalid_certs: bool,
     seed: Option<[u64; 3]>,
     diagnostics: Option<DiagnosticCallback>,
     warnings: Vec<Warning>,
@@ -113,6 +117,9 @@ impl Default for ClientBuilder {
             client_reports: true,
             environment_proxies: true,
             tls: None,
+            sentry_client: None,
+            proxies: [None, None],
+            accept_invalid_certs: false,
             seed: None,
             diagnostics: None,
             warnings: Vec::new(),
@@ -313,6 +320,27 @@ impl ClientBuilder {
         self
     }
 
+    /// Name and version of the SDK that captures, for the authentication header.
+    #[cfg(feature = "sentry")]
+    pub(crate) fn sentry_client(mut self, client: &str) -> Self {
+        self.sentry_client = Some(client.to_owned());
+        self
+    }
+
+    /// Proxies for `http://` and `https://` servers, in place of the environment's.
+    #[cfg(feature = "sentry")]
+    pub(crate) fn proxies(mut self, http: Option<&str>, https: Option<&str>) -> Self {
+        self.proxies = [http.map(str::to_owned), https.map(str::to_owned)];
+        self
+    }
+
+    /// Takes whatever certificate a server shows.
+    #[cfg(feature = "sentry")]
+    pub(crate) fn accept_invalid_certs(mut self, accept: bool) -> Self {
+        self.accept_invalid_certs = accept;
+        self
+    }
+
     /// Makes identifiers and jitter follow from `seed` instead of the operating system's randomness, for tests.
     pub fn seed(mut self, seed: [u64; 3]) -> Self {
         self.seed = Some(seed);
@@ -402,6 +430,8 @@ impl ClientBuilder {
             http: HttpSettings {
                 connect_timeout: self.connect_timeout,
                 environment_proxies: self.environment_proxies,
+                proxies: self.checked_proxies()?,
+                accept_invalid_certs: self.accept_invalid_certs,
                 ..HttpSettings::default()
             },
             destinations,

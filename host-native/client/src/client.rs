@@ -1,5 +1,8 @@
 //! The client: what an application holds.
 
+#[cfg(feature = "sentry")]
+mod drop_in;
+
 use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
@@ -231,7 +234,7 @@ impl Client {
         }
     }
 
-    fn record_bytes(&self, header: &Header, bytes: &[u8]) -> Outcome {
+    pub(crate) fn record_bytes(&self, header: &Header, bytes: &[u8]) -> Outcome {
         match self.inner.process() {
             Ok(process) => process.delivery.record(header, bytes),
             Err(reason) => Outcome::Dropped(reason),

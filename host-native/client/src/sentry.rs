@@ -18,6 +18,8 @@ mod check_in;
 mod context;
 mod event;
 mod log;
+#[cfg(feature = "sentry")]
+mod sdk;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,8 @@ pub(crate) use event::encoded_event;
 pub use event::{Breadcrumb, Event, Exception, Frame, Level, TraceContext, User};
 pub(crate) use log::EncodedLog;
 pub use log::Log;
+#[cfg(feature = "sentry")]
+pub use sdk::{SentryTransport, transport};
 pub(crate) use session::encoded_session;
 pub use session::{Session, SessionStatus};
 pub(crate) use transaction::encoded_transaction;

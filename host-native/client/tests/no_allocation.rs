@@ -248,3 +248,72 @@ fn no_record_call_allocates() {
         );
     }
 }
+
+/// What the `sentry` crate allocates to capture, and to write an event's id as text, is its own; handing the envelope
+/// over adds nothing.
+#[cfg(feature = "sentry")]
+#[test]
+fn an_envelope_of_the_sentry_crate_costs_no_further_allocation() {
+    use sentry::protocol::{self, Context, EnvelopeItem, Exception, TraceContext};
+    use sentry::{ClientOptions, Envelope, TransportFactory as _, TransportOptions};
+
+    let server = Server::start(|_, _| Reply::ok());
+    let options = ClientOptions::new().dsn(server.dsn().as_str());
+    let options = TransportOptions::try_from_client_options(&options).expect("there is a DSN");
+    let transport = surgetank::sentry::transport().create_transport_with_options(options);
+    let event = || -> Envelope {
+        let exception = Exception {
+            ty: "CardError".to_owned(),
+            value: Some("declined".to_owned()),
+            ..Exception::default()
+        };
+        protocol::Event {
+            exception: vec![exception].into(),
+            release: Some("shop@1.0".into()),
+            tags: [("shop".to_owned(), "42".to_owned())].into(),
+            ..protocol::Event::default()
+        }
+        .into()
+    };
+    // In the crate's own words, into memory that is there already.
+    let written = |envelope: &Envelope| {
+        let mut payload = Vec::with_capacity(64 * 1024);
+        envelope
+            .items()
+            .map(|item| match item {
+                EnvelopeItem::Event(event) => {
+                    allocations(|| serde_json::to_writer(&mut payload, event).unwrap())
+                }
+                EnvelopeItem::Transaction(transaction) => {
+                    allocations(|| serde_json::to_writer(&mut payload, transaction).unwrap())
+                }
+                other => panic!("{other:?}"),
+            })
+            .sum::<u64>()
+    };
+    let transaction = || -> Envelope {
+        let span = || protocol::Span {
+            op: Some("db".to_owned()),
+            description: Some("SELECT 1".to_owned()),
+            ..protocol::Span::default()
+        };
+        protocol::Transaction {
+            name: Some("GET /".to_owned()),
+            spans: (0..10).map(|_| span()).collect(),
+            contexts: [("trace".to_owned(), Context::from(TraceContext::default()))].into(),
+            ..protocol::Transaction::default()
+        }
+        .into()
+    };
+    for make in [&event as &dyn Fn() -> Envelope, &transaction] {
+        // The first starts the thread and makes its buffers.
+        for _ in 0..3 {
+            transport.send_envelope(make());
+        }
+        let envelope = make();
+        let own = written(&envelope);
+        let count = allocations(|| transport.send_envelope(envelope));
+        assert_eq!(count, own);
+    }
+    assert!(transport.shutdown(Duration::from_secs(20)));
+}

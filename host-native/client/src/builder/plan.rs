@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Proxy, Url};
 use surgetank_core::config::{Config, DestinationConfig};
 use surgetank_core::item::Signal;
 use surgetank_core::wire::auth::Credentials;
@@ -37,10 +37,11 @@ impl ClientBuilder {
         let Some(dsn) = dsn else { return Ok(None) };
         let mut url = String::new();
         let mut auth = String::new();
-        let client = format!("{SDK_NAME}/{SDK_VERSION}");
+        let own = format!("{SDK_NAME}/{SDK_VERSION}");
+        let client = self.sentry_client.as_ref().unwrap_or(&own);
         let written = dsn
             .write_url(&mut url, dsn::Endpoint::Envelope)
-            .and_then(|()| Credentials::of_dsn(&dsn, Some(&client)).write_header(&mut auth));
+            .and_then(|()| Credentials::of_dsn(&dsn, Some(client)).write_header(&mut auth));
         let url = Url::parse(&url)
             .ok()
             .filter(|_| written.is_ok())
@@ -76,6 +77,22 @@ impl ClientBuilder {
             scope: Vec::new(),
         };
         Ok(Some((planned, context)))
+    }
+
+    /// The proxies that were set, checked here so that a slip shows when the client is built.
+    pub(super) fn checked_proxies(&self) -> Result<Vec<Proxy>, BuildError> {
+        let wrong = |setting| BuildError::Url {
+            setting,
+            problem: "is no URL of a proxy, such as http://proxy.example:3128",
+        };
+        let [http, https] = &self.proxies;
+        let http = http
+            .as_ref()
+            .map(|url| Proxy::http(url).map_err(|_| wrong("http_proxy")));
+        let https = https
+            .as_ref()
+            .map(|url| Proxy::https(url).map_err(|_| wrong("https_proxy")));
+        http.into_iter().chain(https).collect()
     }
 
     /// Signals that go to the same server with the same patience share a destination: what is learned about a server

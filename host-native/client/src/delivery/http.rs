@@ -10,6 +10,8 @@
 //! attempt, and what is read of an answer. Certificates are judged by the operating system's trust store; where a
 //! machine has none at all (a container from scratch), by Mozilla's roots compiled in.
 
+mod tls;
+
 use core::error::Error;
 use core::fmt;
 use core::time::Duration;
@@ -21,8 +23,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use surgetank_core::item::Signal;
 use surgetank_core::limits;
 use surgetank_core::response::Failure;
@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 
 use super::exporter::{Answer, Endpoint, Exporter, Outgoing};
 use crate::body::Compression;
+pub use tls::{PemError, TlsFiles};
 
 const RATE_LIMITS: HeaderName = HeaderName::from_static("x-sentry-rate-limits");
 
@@ -65,6 +66,10 @@ pub struct HttpSettings {
     pub user_agent: String,
     /// True to honour the proxy variables of the environment, for servers on other machines.
     pub environment_proxies: bool,
+    /// Proxies in place of the environment's, unless there are none.
+    pub proxies: Vec<reqwest::Proxy>,
+    /// True to take whatever certificate a server shows: no protection against whoever stands in between.
+    pub accept_invalid_certs: bool,
 }
 
 impl Default for HttpSettings {
@@ -74,6 +79,8 @@ impl Default for HttpSettings {
             connect_timeout: Duration::from_secs(5),
             user_agent: concat!("surgetank/", env!("CARGO_PKG_VERSION")).to_owned(),
             environment_proxies: true,
+            proxies: Vec::new(),
+            accept_invalid_certs: false,
         }
     }
 }
@@ -153,82 +160,6 @@ impl fmt::Debug for HttpRoute {
             .field("headers", &self.headers.len())
             .field("tls", &self.tls.is_some())
             .finish_non_exhaustive()
-    }
-}
-
-/// Certificates to trust and an identity to show, parsed.
-pub struct TlsFiles {
-    roots: Vec<CertificateDer<'static>>,
-    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-}
-
-/// What is wrong with PEM text.
-///
-/// Exhaustive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PemError {
-    /// No certificate is in it, or one that cannot be read.
-    NoCertificate,
-    /// No private key is in it, or one that cannot be read.
-    NoKey,
-    /// A certificate without its key, or a key without its certificate.
-    HalfAnIdentity,
-}
-
-impl fmt::Display for PemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoCertificate => "no readable certificate (PEM, `BEGIN CERTIFICATE`)",
-            Self::NoKey => "no readable private key (PEM, PKCS #8, PKCS #1 or SEC 1, without a passphrase)",
-            Self::HalfAnIdentity => "a client certificate and its key must be given together",
-        })
-    }
-}
-
-impl Error for PemError {}
-
-impl TlsFiles {
-    /// Parses PEM text: certificates to trust instead of the system's, and the client's chain with its key.
-    ///
-    /// # Errors
-    /// When a text has none of what it should have, or only half of an identity is given.
-    pub fn from_pem(
-        roots: Option<&[u8]>,
-        chain: Option<&[u8]>,
-        key: Option<&[u8]>,
-    ) -> Result<Self, PemError> {
-        let identity = match (chain, key) {
-            (None, None) => None,
-            (Some(chain), Some(key)) => Some((
-                certificates(chain)?,
-                PrivateKeyDer::from_pem_slice(key).map_err(|_| PemError::NoKey)?,
-            )),
-            _ => return Err(PemError::HalfAnIdentity),
-        };
-        Ok(Self {
-            roots: roots.map(certificates).transpose()?.unwrap_or_default(),
-            identity,
-        })
-    }
-}
-
-impl fmt::Debug for TlsFiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsFiles")
-            .field("roots", &self.roots.len())
-            .field("identity", &self.identity.is_some())
-            .finish()
-    }
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| PemError::NoCertificate)?;
-    if all.is_empty() {
-        Err(PemError::NoCertificate)
-    } else {
-        Ok(all)
     }
 }
 
@@ -407,7 +338,7 @@ fn connection_pool(
     proxies: bool,
 ) -> Result<reqwest::Client, Failure> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls_config(tls).map_err(|_| Failure::Tls)?)
+        .tls_backend_preconfigured(tls::config(tls, settings.accept_invalid_certs).map_err(|_| Failure::Tls)?)
         .dns_resolver(Lookup {
             free: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         })
@@ -421,37 +352,10 @@ fn connection_pool(
     if !proxies {
         builder = builder.no_proxy();
     }
+    for proxy in &settings.proxies {
+        builder = builder.proxy(proxy.clone());
+    }
     builder.build().map_err(|_| Failure::Internal)
-}
-
-fn tls_config(files: Option<&TlsFiles>) -> Result<rustls::ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?;
-    let own_roots = files.map(|files| files.roots.as_slice()).unwrap_or_default();
-    let builder = if own_roots.is_empty() {
-        match rustls_platform_verifier::Verifier::new(provider) {
-            Ok(verifier) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier)),
-            // The machine has no trust store.
-            Err(_) => builder.with_root_certificates(rustls::RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            }),
-        }
-    } else {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in own_roots {
-            roots.add(certificate.clone())?;
-        }
-        builder.with_root_certificates(roots)
-    };
-    let mut config = match files.and_then(|files| files.identity.as_ref()) {
-        Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 /// Name resolution by the operating system, on a few threads apart from the delivery thread.

@@ -43,6 +43,18 @@ impl<E: Exporter> Delivery<E> {
         })
     }
 
+    /// Whether the record may enter; a refusal is counted. For callers who have a long way to the bytes: `record` asks
+    /// again.
+    #[cfg(feature = "sentry")]
+    pub(crate) fn admit(&self, header: &Header) -> Result<(), DropReason> {
+        let admitted = admit(&self.shared, header);
+        if admitted.is_err() {
+            // Somebody has to tell the server.
+            worker::start(&self.shared);
+        }
+        admitted
+    }
+
     /// Counts something the application dropped before it recorded it. `header` says what it would have been.
     pub fn refuse(&self, header: &Header, reason: DropReason) {
         self.shared.intake.refuse(header, reason);
