@@ -86,5 +86,5 @@ const flush = ({ timeout }) => Sentry.flush(timeout * 1000);
 
 serve(
   { error, large_error: largeError, trace, logs, metric, session, check_in: checkIn, feedback, flush },
-  () => Sentry.close(2000),
+  () => Sentry.close(30_000),
 );

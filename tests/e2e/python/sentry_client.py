@@ -23,6 +23,7 @@ sentry_sdk.init(
     enable_logs=True,
     trace_lifecycle=TRACE_LIFECYCLE,
     transport_queue_size=1000,
+    shutdown_timeout=30,
     _experiments={"transport_compression_algo": os.environ.get("COMPRESSION", "gzip")},
 )
 

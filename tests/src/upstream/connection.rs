@@ -51,8 +51,10 @@ impl Line<'_> {
             let Some((status, headers, body)) = self.carry_out(reply, &request)? else {
                 return Ok(());
             };
-            write_answer(&mut &*self.stream, status, &headers, &body)?;
+            // Nobody reads the log in between: a peer that has the answer and goes on finds it in there. Answers are small,
+            // so they go into the socket's buffer and a peer that does not read holds up nothing.
             let mut log = self.shared.log();
+            write_answer(&mut &*self.stream, status, &headers, &body)?;
             if let Some(exchange) = log.exchanges.get_mut(number) {
                 exchange.answer = Some(Answered {
                     status,
@@ -89,9 +91,13 @@ impl Line<'_> {
                 Reply::Stall => {}
                 reply => return Some(reply),
             }
-            while self.shared.log().generation == generation {
+            // In this order: an answer to a peer that gave up just now would be taken for one that arrived.
+            loop {
                 if self.is_over() || self.is_abandoned() {
                     return None;
+                }
+                if self.shared.log().generation != generation {
+                    break;
                 }
             }
         }

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 pub use http::{Answered, Received};
 
-/// How long [`Upstream::wait_for`] waits: long enough for the longest pause between two attempts that a test provokes,
-/// and for a machine that does other things.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long [`Upstream::wait_for`] waits: over twice the longest pause between two attempts, which is that of a circuit
+/// breaker after a long outage (60 s, half as much again with jitter): how long an outage is depends on the machine.
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A key as Sentry issues them: 32 hexadecimal digits.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";

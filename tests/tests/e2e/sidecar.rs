@@ -71,11 +71,12 @@ impl Sidecar {
         command.output().expect("the program runs")
     }
 
-    /// `tail --json` that goes on.
+    /// `tail --json` that goes on, from the first item of a store that has fewer than a thousand: when it is ready to look
+    /// is not known.
     pub(crate) fn follow(&self) -> Process {
         Process::start(
             "surgetank tail",
-            self.command_line(&["tail", "--json", "-n", "0"]),
+            self.command_line(&["tail", "--json", "-n", "1000"]),
         )
     }
 
