@@ -22,7 +22,7 @@ pub(crate) const PYTHON: Clients = Clients {
         "target/venv/bin/python -m pip check",
     ],
     copied: &[],
-    mend: "Python 3.11 or newer with its module venv (Debian: `apt-get install python3-venv`)",
+    mend: "Python 3.11 or newer with its module venv (Debian 12 or newer: `apt-get install python3 python3-venv`)",
 };
 
 /// Packages from npm.
@@ -30,9 +30,9 @@ pub(crate) const NODE: Clients = Clients {
     folder: "node",
     list: "package-lock.json",
     interpreter: "node --version",
-    lines: &["npm ci --prefix target/node --ignore-scripts --no-audit --no-fund"],
+    lines: &["npm ci --prefix target/node --engine-strict --ignore-scripts --no-audit --no-fund"],
     copied: &["package.json", "package-lock.json"],
-    mend: "Node.js 20.19 or newer with npm (Debian: `apt-get install nodejs npm`)",
+    mend: "Node.js 20.19 or newer with npm (Debian 13 or newer: `apt-get install nodejs npm`)",
 };
 
 /// Where the lists lie.

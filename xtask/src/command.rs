@@ -58,10 +58,12 @@ fn parse(line: &str) -> Result<Command> {
     ] {
         command.env_remove(inherited);
     }
-    // Nor are checks to send anything to where the caller's own programs send their telemetry.
+    // Nor are checks to send anything to where the caller's own programs send their telemetry; and what `cargo run` says
+    // about this package to this program would have build scripts run again that ask for it.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("SENTRY_") || name.starts_with("OTEL_") {
+        let starts = ["SENTRY_", "OTEL_", "CARGO_PKG_", "CARGO_MANIFEST_"];
+        if starts.iter().any(|start| name.starts_with(start)) {
             command.env_remove(&*name);
         }
     }

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
                 .for_each(|step| println!("{:<14} {}", step.name, step.shows));
             Ok(true)
         }
-        Task::Test { only, list: false } => runner::run(&steps::selected(&only)),
+        Task::Test { only, list: false } => Ok(runner::run(&steps::selected(&only))),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -5,17 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::command;
-use crate::steps::{Step, tools_of};
+use crate::steps::Step;
 use crate::tools;
 
-/// Installs what `steps` need, runs them, and prints one line per check and the sum; true when all passed.
+/// Runs `steps`, each after installing what it needs, and prints one line per check and the sum; true when all passed.
 ///
-/// # Errors
-/// A tool that could not be installed: then nothing is run, since a check without its tool shows nothing.
-pub(crate) fn run(steps: &[&Step]) -> Result<bool> {
-    let (ready, took) = timed(|| tools::ensure(&tools_of(steps.iter().copied())));
-    ready?;
-    println!("tools are ready ({})", seconds(took));
+/// A check whose tool cannot be had has failed, since without it nothing is shown; the others still run.
+pub(crate) fn run(steps: &[&Step]) -> bool {
     let mut verdicts = Vec::new();
     for step in steps {
         println!("\n==== {}: {}", step.name, step.shows);
@@ -37,10 +33,11 @@ pub(crate) fn run(steps: &[&Step]) -> Result<bool> {
     }
     let failed = verdicts.iter().filter(|(_, outcome, _)| outcome.is_err()).count();
     println!("{} passed, {failed} failed", verdicts.len() - failed);
-    Ok(failed == 0)
+    failed == 0
 }
 
 fn perform(step: &Step) -> Result<()> {
+    tools::ensure(step.tools)?;
     step.lines.iter().try_for_each(|line| command::run(line))?;
     step.then.map_or(Ok(()), |then| then())
 }
