@@ -10,6 +10,7 @@
 mod client;
 mod compare;
 mod embedded;
+mod example;
 mod forward;
 mod full;
 mod limits;
