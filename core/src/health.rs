@@ -380,6 +380,9 @@ impl HealthTracker {
     #[must_use]
     pub fn next_update(&self) -> Option<Instant> {
         let waiting = self.shown.without(self.present);
+        if waiting.is_empty() {
+            return None;
+        }
         Cause::ALL
             .into_iter()
             .zip(self.last_present)

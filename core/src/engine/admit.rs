@@ -1,5 +1,6 @@
 //! The way in: refuse what must not be kept, make room for what may, store it in its lane.
 
+use super::gather::Place;
 use super::leave::owe_again;
 use super::{Core, each_count, lose};
 use crate::config::{Protocol, WhenFull};
@@ -20,113 +21,127 @@ enum Victim {
 impl Core<'_> {
     pub(super) fn record(&mut self, item: &Item<'_>) -> Outcome {
         let header = &item.header;
-        let totals = &mut self.state.totals;
-        each_count(
-            header,
-            core::iter::once(item.payload),
-            CategorySet::EMPTY,
-            |count| totals.record(count),
-        );
+        if header.is_mixed() {
+            self.count_mixed(header, item.payload);
+        } else {
+            let totals = &mut self.state.totals;
+            totals.record(header.count);
+            if let Some(also) = header.also {
+                totals.record(also);
+            }
+        }
         match self.admit(header, item.payload) {
             Ok(()) => Outcome::Queued,
             Err(reason) => Outcome::Dropped(reason),
         }
     }
 
-    /// Stores the record, or counts it as dropped.
+    #[inline(never)]
+    fn count_mixed(&mut self, header: &Header, payload: &[u8]) {
+        let totals = &mut self.state.totals;
+        each_count(header, core::iter::once(payload), CategorySet::EMPTY, |count| {
+            totals.record(count)
+        });
+    }
+
+    /// Stores the record, or counts it as dropped. What is rare is done in calls that are not inlined, so that the usual
+    /// way pays nothing for it.
+    #[inline]
     fn admit(&mut self, header: &Header, payload: &[u8]) -> Result<(), DropReason> {
         let now = self.state.now;
         let index = header.destination.index();
-        let Some(destination) = self.destinations.get_mut(index) else {
-            return Err(self.refuse(None, header, payload, DropReason::QueueOverflow));
+        let Some(destination) = self
+            .destinations
+            .get_mut(index)
+            .filter(|entry| entry.in_use && entry.generation == header.destination.generation())
+        else {
+            return self.refuse(header, payload, CategorySet::EMPTY, DropReason::QueueOverflow);
         };
-        if !destination.in_use || destination.generation != header.destination.generation() {
-            return Err(self.refuse(None, header, payload, DropReason::QueueOverflow));
-        }
         if self.state.closing.is_some() {
-            return Err(self.refuse(Some(index), header, payload, DropReason::Closed));
+            return self.refuse(header, payload, CategorySet::EMPTY, DropReason::Closed);
         }
         if !form_fits(destination.config.protocol, header) {
-            return Err(self.refuse(Some(index), header, payload, DropReason::Invalid));
+            return self.refuse(header, payload, CategorySet::EMPTY, DropReason::Invalid);
         }
         destination.last_used = now;
-        let limited = destination.limits.limited(now);
-        let mut removed = CategorySet::EMPTY;
-        if limited.intersects(header.categories) {
-            if !header.is_mixed() {
-                return Err(self.refuse(Some(index), header, payload, DropReason::RatelimitBackoff));
-            }
-            removed = limited.intersection(header.categories);
-            if !self.keeps_something(header, core::iter::once(payload), removed) {
-                return Err(self.refuse(Some(index), header, payload, DropReason::RatelimitBackoff));
-            }
-            self.lose_removed(
-                index,
-                header,
-                core::iter::once(payload),
-                CategorySet::EMPTY,
-                removed,
-            );
+        let limited = destination.limits.limited(now).intersection(header.categories);
+        if !limited.is_empty() {
+            self.remove_at_entry(header, payload, limited)?;
         }
-        if self.state.watch.refuses(header.priority) {
-            return Err(self.refuse_rest(Some(index), header, payload, removed, DropReason::QueueOverflow));
-        }
-        let by_trace = evicts_by_trace(header);
-        if by_trace && self.is_doomed(header) {
-            return Err(self.refuse_rest(Some(index), header, payload, removed, DropReason::QueueOverflow));
+        // From here on `limited` is what was removed of a mixed record; any other is dropped by now.
+        if self.state.watch.refuses(header.priority) || self.is_doomed(header) {
+            return self.refuse(header, payload, limited, DropReason::QueueOverflow);
         }
         let needed = queue::blocks_for(payload.len());
         if !self.make_room(index, header.priority, needed) {
-            let reason = if needed > self.share_blocks(index) {
-                DropReason::TooLarge
-            } else {
-                DropReason::QueueOverflow
-            };
-            return Err(self.refuse_rest(Some(index), header, payload, removed, reason));
+            return self.refuse_for_room(header, payload, limited, needed);
         }
         let sequence = self.state.sequence;
-        let Some(record) = self
-            .state
-            .queue
-            .store(self.blocks, header, payload, now, sequence)
-        else {
-            return Err(self.refuse_rest(Some(index), header, payload, removed, DropReason::TooLarge));
+        let queue = &mut self.state.queue;
+        let Some(record) = queue.store(self.blocks, header, payload, needed, now, sequence) else {
+            return self.refuse(header, payload, limited, DropReason::TooLarge);
         };
         self.state.sequence = sequence.wrapping_add(1);
-        if !removed.is_empty() {
-            queue::set_removed(self.blocks, record, removed);
+        if !limited.is_empty() {
+            queue::set_removed(self.blocks, record, limited);
         }
         if let Some(destination) = self.destinations.get_mut(index) {
-            destination.used_blocks = destination.used_blocks.saturating_add(needed);
+            destination.used_blocks = destination.used_blocks.wrapping_add(needed);
             if let Some(lane) = destination.lane_mut(header.priority) {
                 queue::push_back(self.blocks, lane.list_mut(header.form), record);
             }
         }
-        if by_trace {
+        if evicts_by_trace(header) {
             self.state.queue.join_trace(self.blocks, record, header.trace);
         }
         Ok(())
     }
 
-    fn refuse(
+    /// Counts the items of a mixed record that limits cover as dropped; a record of which nothing is left, or that is not
+    /// mixed, as a whole.
+    #[inline(never)]
+    fn remove_at_entry(
         &mut self,
-        destination: Option<usize>,
         header: &Header,
         payload: &[u8],
-        reason: DropReason,
-    ) -> DropReason {
-        self.refuse_rest(destination, header, payload, CategorySet::EMPTY, reason)
+        limited: CategorySet,
+    ) -> Result<(), DropReason> {
+        let chunks = core::iter::once(payload);
+        if !header.is_mixed() || !self.keeps_something(header, chunks.clone(), limited) {
+            return self.refuse(header, payload, CategorySet::EMPTY, DropReason::RatelimitBackoff);
+        }
+        let index = header.destination.index();
+        self.lose_removed(index, header, chunks, CategorySet::EMPTY, limited);
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse_for_room(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        removed: CategorySet,
+        needed: u32,
+    ) -> Result<(), DropReason> {
+        let reason = if needed > self.share_blocks(header.destination.index()) {
+            DropReason::TooLarge
+        } else {
+            DropReason::QueueOverflow
+        };
+        self.refuse(header, payload, removed, reason)
     }
 
     /// Counts what is left of a payload without the items of `removed`, and keeps what the client reports in it say.
-    fn refuse_rest(
+    #[cold]
+    #[inline(never)]
+    fn refuse(
         &mut self,
-        destination: Option<usize>,
         header: &Header,
         payload: &[u8],
         removed: CategorySet,
         reason: DropReason,
-    ) -> DropReason {
+    ) -> Result<(), DropReason> {
+        let destination = self.index_of(header.destination);
         each_count(header, core::iter::once(payload), removed, |count| {
             lose(
                 self.state,
@@ -143,7 +158,7 @@ impl Core<'_> {
             let payload = core::iter::once(payload);
             owe_again(self.state, self.destinations, self.losses, index, payload);
         }
-        reason
+        Err(reason)
     }
 
     // ---- room ------------------------------------------------------------------------------------------------------
@@ -171,20 +186,20 @@ impl Core<'_> {
             return false;
         };
         let (used, share) = (destination.used_blocks, destination.share_blocks);
-        let wanted = needed.saturating_add(self.reserve(priority));
-        (self.state.queue.free() >= wanted && used.saturating_add(needed) <= share)
-            || self.evict_for(index, priority, needed, wanted, used, share)
+        let reserve = self.reserve(priority);
+        (u64::from(self.state.queue.free()) >= u64::from(needed) + u64::from(reserve)
+            && u64::from(used) + u64::from(needed) <= u64::from(share))
+            || self.evict_for(index, priority, needed)
     }
 
-    fn evict_for(
-        &mut self,
-        index: usize,
-        priority: Priority,
-        needed: u32,
-        wanted: u32,
-        used: u32,
-        share: u32,
-    ) -> bool {
+    #[cold]
+    #[inline(never)]
+    fn evict_for(&mut self, index: usize, priority: Priority, needed: u32) -> bool {
+        let Some(destination) = self.destinations.get(index) else {
+            return false;
+        };
+        let (used, share) = (destination.used_blocks, destination.share_blocks);
+        let wanted = needed.saturating_add(self.reserve(priority));
         if self.state.config.when_full == WhenFull::RefuseNewest || needed > share {
             return false;
         }
@@ -300,17 +315,12 @@ impl Core<'_> {
 
     /// Evicts the first record of a lane's list and, for a span, what else waits of its trace.
     fn evict_head(&mut self, index: usize, priority: Priority, gathered: bool) -> bool {
-        let head = self
-            .destinations
-            .get(index)
-            .and_then(|destination| destination.lanes.get(priority.index()));
-        let head = head.and_then(|lane| {
-            if gathered {
-                lane.gathered.head()
-            } else {
-                lane.whole.head()
-            }
-        });
+        let place = Place {
+            index,
+            priority,
+            gathered,
+        };
+        let head = place.list(self.destinations).and_then(|list| list.head());
         let Some((record, header)) =
             head.and_then(|record| Some((record, queue::header(self.blocks, record)?)))
         else {
@@ -368,8 +378,11 @@ impl Core<'_> {
             .is_some_and(|until| until >= self.state.now)
     }
 
+    /// True for a span of a trace that lost one.
+    #[inline]
     pub(super) fn is_doomed(&self, header: &Header) -> bool {
         self.dooms()
+            && evicts_by_trace(header)
             && self
                 .state
                 .queue
@@ -377,8 +390,7 @@ impl Core<'_> {
     }
 
     pub(super) fn is_doomed_record(&self, record: RecordRef) -> bool {
-        queue::header(self.blocks, record)
-            .is_some_and(|header| evicts_by_trace(&header) && self.is_doomed(&header))
+        queue::header(self.blocks, record).is_some_and(|header| self.is_doomed(&header))
     }
 }
 
@@ -387,28 +399,31 @@ pub(super) fn permille(whole: u32, share: u16) -> u32 {
     ((u64::from(whole) * u64::from(share)) / 1000) as u32
 }
 
-/// True for single spans: they are kept or dropped by whole trace.
+/// True for spans recorded one by one.
+pub(super) const fn is_single_span(header: &Header) -> bool {
+    is_gathered(header.form) && matches!(header.count.category, Category::Span)
+}
+
+/// True for single spans of a trace: they are kept or dropped with the whole of it.
 pub(super) const fn evicts_by_trace(header: &Header) -> bool {
-    header.trace.is_some() && is_gathered(header.form) && matches!(header.count.category, Category::Span)
+    header.trace.is_some() && is_single_span(header)
 }
 
 /// True when a destination of that protocol can send records of that form.
+#[inline]
 fn form_fits(protocol: Protocol, header: &Header) -> bool {
+    let category = CategorySet::of(header.count.category);
     match (protocol, header.form) {
+        (Protocol::Sentry, Form::Envelope) => true,
         // Only an envelope can say what is in it.
-        (_, Form::Item | Form::Element | Form::OtlpRecord | Form::OtlpRequest | Form::OtlpJson)
-            if header.is_mixed() =>
-        {
-            false
-        }
-        (Protocol::Sentry, Form::Envelope | Form::Item) => true,
-        (Protocol::Sentry, Form::Element) => {
-            matches!(
-                header.count.category,
-                Category::LogItem | Category::Span | Category::TraceMetric
-            )
-        }
-        (Protocol::Otlp, Form::OtlpRecord | Form::OtlpRequest | Form::OtlpJson) => true,
-        _ => false,
+        _ if header.is_mixed() => false,
+        (Protocol::Sentry, Form::Element) => CONTAINED.intersects(category),
+        (Protocol::Sentry, form) => form == Form::Item,
+        (Protocol::Otlp, form) => matches!(form, Form::OtlpRecord | Form::OtlpRequest | Form::OtlpJson),
     }
 }
+
+/// What Sentry takes in containers.
+const CONTAINED: CategorySet = CategorySet::of(Category::LogItem)
+    .with(Category::Span)
+    .with(Category::TraceMetric);

@@ -81,6 +81,12 @@ impl Flushes {
             .any(|mark| mark.left > 0 && sequence < mark.below)
     }
 
+    /// True when none is under way.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.marks.iter().all(|mark| mark.left == 0)
+    }
+
     /// A record left the queue, delivered or dropped.
     #[inline]
     pub(super) fn released(&mut self, sequence: u64) {

@@ -5,15 +5,15 @@
 //! Records that must not go (limited, too old, of a trace that lost spans) are dropped where they are met.
 
 use super::Core;
-use super::admit::evicts_by_trace;
+use super::admit::{evicts_by_trace, is_single_span};
 use crate::config::DestinationConfig;
-use crate::destination::is_gathered;
+use crate::destination::{Destination, is_gathered};
 use crate::item::{Category, DropReason, Form, Header, Priority, Signal};
 use crate::limits::{
     MAX_GATHER_SCAN, MAX_ITEMS_PER_ENVELOPE, MAX_LOGS_PER_ENVELOPE, MAX_METRICS_PER_ENVELOPE,
     MAX_SPANS_PER_ENVELOPE,
 };
-use crate::queue::{self, List, RecordRef, Run};
+use crate::queue::{self, Ahead, List, RecordRef, Run};
 use crate::request::RequestKind;
 use crate::wire::envelope::ContainerKind;
 
@@ -22,7 +22,17 @@ use crate::wire::envelope::ContainerKind;
 pub(super) struct Shape {
     pub(super) kind: RequestKind,
     pub(super) max_records: u32,
+    max_bytes: u32,
     one_trace: bool,
+}
+
+/// One of the lists of a destination's lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) index: usize,
+    pub(super) priority: Priority,
+    /// Its records wait for company.
+    pub(super) gathered: bool,
 }
 
 /// The request that a record like `header` goes into.
@@ -32,6 +42,7 @@ pub(super) fn shape_of(config: &DestinationConfig, header: &Header) -> Shape {
     let shape = |kind, max_records| Shape {
         kind,
         max_records,
+        max_bytes: config.batch.max_bytes,
         one_trace: false,
     };
     match header.form {
@@ -63,44 +74,38 @@ pub(super) fn shape_of(config: &DestinationConfig, header: &Header) -> Shape {
     }
 }
 
+impl Place {
+    pub(super) fn list(self, destinations: &[Destination]) -> Option<List> {
+        let lane = destinations.get(self.index)?.lanes.get(self.priority.index())?;
+        Some(if self.gathered { lane.gathered } else { lane.whole })
+    }
+
+    pub(super) fn list_mut(self, destinations: &mut [Destination]) -> Option<&mut List> {
+        let lane = destinations.get_mut(self.index)?.lane_mut(self.priority)?;
+        Some(if self.gathered {
+            &mut lane.gathered
+        } else {
+            &mut lane.whole
+        })
+    }
+}
+
 impl Core<'_> {
     /// Takes the records of one request out of a lane, dropping what must not go. `None` when nothing is left to
     /// send. Bound: [`MAX_GATHER_SCAN`] records looked at.
-    pub(super) fn gather(
-        &mut self,
-        index: usize,
-        priority: Priority,
-        gathered: bool,
-    ) -> Option<(RequestKind, List)> {
-        let (first, header) = self.first_sendable(index, priority, gathered)?;
-        let config = self.destinations.get(index)?.config;
-        let shape = shape_of(&config, &header);
+    pub(super) fn gather(&mut self, place: Place) -> Option<(RequestKind, List)> {
+        let (first, header) = self.first_sendable(place)?;
+        let shape = shape_of(&self.destinations.get(place.index)?.config, &header);
+        let mut chosen = List::EMPTY;
         if shape.max_records <= 1 {
-            let mut chosen = List::EMPTY;
-            self.take(index, priority, gathered, first);
+            self.take(place, first);
             queue::push_back(self.blocks, &mut chosen, first);
-            return Some((shape.kind, chosen));
+        } else if shape.one_trace && header.trace.is_some() {
+            chosen = self.gather_trace(place, first, &header, &shape);
+        } else {
+            chosen = self.split_run(place, first, &header, &shape)?;
+            self.gather_scattered(place, &header, &shape, &mut chosen);
         }
-        if shape.one_trace && header.trace.is_some() {
-            return Some((shape.kind, self.gather_trace(index, first, &header, &config)));
-        }
-        let mut chosen = self.split_run(
-            index,
-            priority,
-            gathered,
-            first,
-            shape.max_records,
-            config.batch.max_bytes,
-        )?;
-        self.gather_scattered(
-            index,
-            priority,
-            gathered,
-            &header,
-            shape.max_records,
-            config.batch.max_bytes,
-            &mut chosen,
-        );
         Some((shape.kind, chosen))
     }
 
@@ -108,38 +113,23 @@ impl Core<'_> {
     ///
     /// What holds for the first holds for those like it: they have its categories, so no limit covers them, and they
     /// were recorded later.
-    fn split_run(
-        &mut self,
-        index: usize,
-        priority: Priority,
-        gathered: bool,
-        first: RecordRef,
-        max_records: u32,
-        max_bytes: u32,
-    ) -> Option<List> {
-        let kind = queue::kind(self.blocks, first);
+    fn split_run(&mut self, place: Place, first: RecordRef, header: &Header, shape: &Shape) -> Option<List> {
         let doomed = self.dooms();
-        let (mut last, mut run) = (first, Run::default().with(queue::length(self.blocks, first)));
+        let mut last = Ahead::of(self.blocks, first)?;
+        let mut run = Run::default().with(&last);
         for _ in 0..MAX_GATHER_SCAN {
-            let Some(record) = queue::next(self.blocks, last) else {
+            let Some(ahead) = last.next(self.blocks) else {
                 break;
             };
-            let longer = run.with(queue::length(self.blocks, record));
-            let fits = longer.records <= max_records && longer.bytes <= max_bytes;
-            if !fits || queue::kind(self.blocks, record) != kind || (doomed && self.is_doomed_record(record))
-            {
+            let longer = run.with(&ahead);
+            let fits = longer.records <= shape.max_records && longer.bytes <= shape.max_bytes;
+            if !fits || ahead.kind != last.kind || (doomed && self.is_doomed_record(ahead.record)) {
                 break;
             }
-            (last, run) = (record, longer);
+            (last, run) = (ahead, longer);
         }
-        let lane = self.destinations.get_mut(index)?.lane_mut(priority)?;
-        let list = if gathered {
-            &mut lane.gathered
-        } else {
-            &mut lane.whole
-        };
-        let chosen = queue::split_front(self.blocks, list, last, run);
-        if gathered {
+        let chosen = queue::split_front(self.blocks, place.list_mut(self.destinations)?, last.record, run);
+        if is_single_span(header) {
             let mut at = chosen.head();
             for _ in 0..chosen.records() {
                 let Some(record) = at else { break };
@@ -151,57 +141,33 @@ impl Core<'_> {
     }
 
     /// Adds more records like the first from between others.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the lane, the bounds, and what they apply to"
-    )]
-    fn gather_scattered(
-        &mut self,
-        index: usize,
-        priority: Priority,
-        gathered: bool,
-        header: &Header,
-        max_records: u32,
-        max_bytes: u32,
-        chosen: &mut List,
-    ) {
+    fn gather_scattered(&mut self, place: Place, header: &Header, shape: &Shape, chosen: &mut List) {
         let Some(kind) = chosen.head().map(|record| queue::kind(self.blocks, record)) else {
             return;
         };
-        let lane = self
-            .destinations
-            .get(index)
-            .and_then(|destination| destination.lanes.get(priority.index()));
-        let list = lane.map_or(
-            List::EMPTY,
-            |lane| if gathered { lane.gathered } else { lane.whole },
-        );
+        let list = place.list(self.destinations).unwrap_or(List::EMPTY);
         let mut next = list.head();
         for _ in 0..MAX_GATHER_SCAN {
             let Some(record) = next else { break };
             next = queue::next(self.blocks, record);
             let bytes = chosen.bytes().saturating_add(queue::length(self.blocks, record));
-            if chosen.records() >= max_records || bytes > max_bytes {
+            if chosen.records() >= shape.max_records || bytes > shape.max_bytes {
                 break;
             }
-            if queue::kind(self.blocks, record) != kind || self.must_drop(index, record, header).is_some() {
+            if queue::kind(self.blocks, record) != kind
+                || self.must_drop(place.index, record, header).is_some()
+            {
                 continue;
             }
-            self.take(index, priority, gathered, record);
+            self.take(place, record);
             queue::push_back(self.blocks, chosen, record);
         }
     }
 
     /// Takes the waiting spans of the first one's trace, in order of recording behind it; of more than fit, the newest.
-    fn gather_trace(
-        &mut self,
-        index: usize,
-        first: RecordRef,
-        header: &Header,
-        config: &DestinationConfig,
-    ) -> List {
+    fn gather_trace(&mut self, place: Place, first: RecordRef, header: &Header, shape: &Shape) -> List {
         let mut chosen = List::EMPTY;
-        self.take(index, header.priority, true, first);
+        self.take(place, first);
         queue::push_back(self.blocks, &mut chosen, first);
         let kind = queue::kind(self.blocks, first);
         let mut rest = List::EMPTY;
@@ -211,17 +177,19 @@ impl Core<'_> {
                 .state
                 .queue
                 .trace_member(self.blocks, header.trace, Some(record));
-            if chosen.records().saturating_add(rest.records()) >= MAX_SPANS_PER_ENVELOPE as u32 {
+            if chosen.records().saturating_add(rest.records()) >= shape.max_records {
                 break;
             }
-            if queue::kind(self.blocks, record) != kind || self.must_drop(index, record, header).is_some() {
+            if queue::kind(self.blocks, record) != kind
+                || self.must_drop(place.index, record, header).is_some()
+            {
                 continue;
             }
             let bytes = chosen.bytes().saturating_add(rest.bytes());
-            if bytes.saturating_add(queue::length(self.blocks, record)) > config.batch.max_bytes {
+            if bytes.saturating_add(queue::length(self.blocks, record)) > shape.max_bytes {
                 break;
             }
-            self.take(index, header.priority, true, record);
+            self.take(place, record);
             queue::push_front(self.blocks, &mut rest, record);
         }
         queue::append(self.blocks, &mut chosen, rest);
@@ -229,32 +197,22 @@ impl Core<'_> {
     }
 
     /// The first record of the list that may be sent; those before it are dropped.
-    fn first_sendable(
-        &mut self,
-        index: usize,
-        priority: Priority,
-        gathered: bool,
-    ) -> Option<(RecordRef, Header)> {
+    fn first_sendable(&mut self, place: Place) -> Option<(RecordRef, Header)> {
         for _ in 0..MAX_GATHER_SCAN {
-            let lane = self.destinations.get(index)?.lanes.get(priority.index())?;
-            let record = if gathered {
-                lane.gathered.head()
-            } else {
-                lane.whole.head()
-            }?;
+            let record = place.list(self.destinations)?.head()?;
             let header = queue::header(self.blocks, record)?;
-            match self.must_drop(index, record, &header) {
+            match self.must_drop(place.index, record, &header) {
                 None => return Some((record, header)),
                 Some(reason) if reason == DropReason::RatelimitBackoff && header.is_mixed() => {
-                    if self.remove_limited(index, record, &header) {
+                    if self.remove_limited(place.index, record, &header) {
                         return Some((record, header));
                     }
-                    self.take(index, priority, gathered, record);
-                    self.release(index, record);
+                    self.take(place, record);
+                    self.release(place.index, record);
                 }
                 Some(reason) => {
-                    self.take(index, priority, gathered, record);
-                    self.discard(index, record, &header, reason);
+                    self.take(place, record);
+                    self.discard(place.index, record, &header, reason);
                 }
             }
         }
@@ -273,27 +231,18 @@ impl Core<'_> {
         if destination.limits.limited_at(now).intersects(left) {
             return Some(DropReason::RatelimitBackoff);
         }
-        if evicts_by_trace(header) && self.is_doomed(header) {
+        if self.is_doomed(header) {
             return Some(DropReason::QueueOverflow);
         }
         None
     }
 
     /// Takes a record out of its lane and its trace's chain.
-    fn take(&mut self, index: usize, priority: Priority, gathered: bool, record: RecordRef) {
-        if let Some(lane) = self
-            .destinations
-            .get_mut(index)
-            .and_then(|d| d.lane_mut(priority))
-        {
-            let list = if gathered {
-                &mut lane.gathered
-            } else {
-                &mut lane.whole
-            };
+    fn take(&mut self, place: Place, record: RecordRef) {
+        if let Some(list) = place.list_mut(self.destinations) {
             queue::remove(self.blocks, list, record);
         }
-        if gathered {
+        if place.gathered {
             self.state.queue.leave_trace(self.blocks, record);
         }
     }
@@ -319,16 +268,12 @@ impl Core<'_> {
                 }
             }
         }
-        if let Some(lane) = self
-            .destinations
-            .get_mut(index)
-            .and_then(|d| d.lane_mut(priority))
-        {
-            let list = if is_gathered(form) {
-                &mut lane.gathered
-            } else {
-                &mut lane.whole
-            };
+        let place = Place {
+            index,
+            priority,
+            gathered: is_gathered(form),
+        };
+        if let Some(list) = place.list_mut(self.destinations) {
             queue::prepend(self.blocks, list, records);
         }
     }

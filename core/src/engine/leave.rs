@@ -81,7 +81,7 @@ impl Core<'_> {
 
     /// Gives a record's memory back. It must be counted and in no list.
     pub(super) fn release(&mut self, index: usize, record: RecordRef) {
-        let blocks = queue::blocks_for(queue::length(self.blocks, record) as usize);
+        let blocks = queue::blocks_of(self.blocks, record);
         self.state.flushes.released(queue::sequence(self.blocks, record));
         self.state.queue.release(self.blocks, record);
         if let Some(destination) = self.destinations.get_mut(index) {

@@ -5,9 +5,10 @@
 //! its adaptive limit; requests that wait for another attempt go before new ones.
 
 use super::Core;
-use super::gather::shape_of;
+use super::gather::{Place, shape_of};
 use super::watch::earlier;
 use crate::breaker::Permit;
+use crate::destination::{Destination, Lane};
 use crate::item::Priority;
 use crate::ledger;
 use crate::notice::{Deadline, DeadlineReason};
@@ -121,7 +122,12 @@ impl Core<'_> {
     fn send_new(&mut self, index: usize, slot: usize, permit: Permit) -> Option<usize> {
         let mut empty = 0u32;
         while let Some((priority, ready)) = self.pick_lane(index) {
-            let Some((kind, records)) = self.gather(index, priority, ready == Ready::Gathered) else {
+            let place = Place {
+                index,
+                priority,
+                gathered: ready == Ready::Gathered,
+            };
+            let Some((kind, records)) = self.gather(place) else {
                 // Everything ready in it was dropped, or the scan bound was met; look again, but not for ever.
                 empty = empty.saturating_add(1);
                 if empty > Priority::COUNT as u32 {
@@ -237,9 +243,24 @@ impl Core<'_> {
 
     /// When a lane has something to send, and from which of its lists. `None`: nothing is in it, or its turn comes only
     /// after an answer.
+    #[inline]
     fn lane_due(&self, index: usize, priority: Priority) -> Option<(Instant, Ready)> {
         let destination = self.destinations.get(index)?;
         let lane = destination.lanes.get(priority.index())?;
+        // Most lanes are empty at most times, so that is told without a call.
+        if lane.is_empty() {
+            return None;
+        }
+        self.filled_lane_due(destination, lane, priority)
+    }
+
+    #[inline(never)]
+    fn filled_lane_due(
+        &self,
+        destination: &Destination,
+        lane: &Lane,
+        priority: Priority,
+    ) -> Option<(Instant, Ready)> {
         if priority > Priority::High && destination.wire_blocks > destination.share_blocks / 2 {
             // What is in flight cannot give way, so bulk may have half the memory there and no more: the rest stays
             // where errors can push it out.
@@ -248,13 +269,12 @@ impl Core<'_> {
         if !lane.whole.is_empty() {
             return Some((Instant::ORIGIN, Ready::Whole));
         }
-        Some((self.gathered_due(index, priority)?, Ready::Gathered))
+        Some((self.gathered_due(destination, lane)?, Ready::Gathered))
     }
 
     /// When the records of a lane that wait for company go at the latest; at once when enough are there.
-    fn gathered_due(&self, index: usize, priority: Priority) -> Option<Instant> {
-        let destination = self.destinations.get(index)?;
-        let list = destination.lanes.get(priority.index())?.gathered;
+    fn gathered_due(&self, destination: &Destination, lane: &Lane) -> Option<Instant> {
+        let list = lane.gathered;
         let head = list.head()?;
         let batch = destination.config.batch;
         let enough = match queue::header(self.blocks, head) {
@@ -308,12 +328,11 @@ impl Core<'_> {
                 next = Some(Deadline { at, reason });
             }
         };
-        for slot in self
-            .requests
-            .iter()
-            .filter(|slot| slot.state == SlotState::OnWire)
-        {
-            offer(Some(slot.deadline), DeadlineReason::RequestOverdue);
+        if self.state.on_wire > 0 {
+            let on_wire = |slot: &&RequestSlot| slot.state == SlotState::OnWire;
+            for slot in self.requests.iter().filter(on_wire) {
+                offer(Some(slot.deadline), DeadlineReason::RequestOverdue);
+            }
         }
         for (index, destination) in self.destinations.iter().enumerate() {
             if !destination.in_use {

@@ -52,6 +52,8 @@ pub(super) struct Watch {
     next_look: Instant,
     /// The most important lane that is refused at present.
     refused_from: Option<Priority>,
+    /// How many lanes are not: what `refused_from` means, for the record path.
+    accepted_lanes: usize,
     /// A request was given up, and no answer came since.
     stalled: bool,
 }
@@ -65,13 +67,15 @@ impl Watch {
             },
             next_look: now,
             refused_from: None,
+            accepted_lanes: Priority::COUNT,
             stalled: false,
         }
     }
 
     /// True when records of that lane are refused at present, whatever room there is.
-    pub(super) fn refuses(&self, priority: Priority) -> bool {
-        self.refused_from.is_some_and(|from| priority >= from)
+    #[inline]
+    pub(super) const fn refuses(&self, priority: Priority) -> bool {
+        priority.index() >= self.accepted_lanes
     }
 
     pub(super) const fn set_stalled(&mut self, stalled: bool) {
@@ -101,7 +105,9 @@ impl Core<'_> {
             if let Some(transition) = self.state.health.update(now, &signals) {
                 self.notify(Notice::Health(transition));
             }
-            self.state.watch.refused_from = self.refused_from();
+            let refused = self.refused_from();
+            self.state.watch.refused_from = refused;
+            self.state.watch.accepted_lanes = refused.map_or(Priority::COUNT, Priority::index);
         }
     }
 

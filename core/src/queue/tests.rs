@@ -1,4 +1,5 @@
 use super::*;
+use crate::item::TraceKey;
 use crate::item::{Category, DestinationId, Form};
 use std::vec;
 use std::vec::Vec;
@@ -11,6 +12,17 @@ fn bytes_of(blocks: &[Block], record: RecordRef) -> Vec<u8> {
     payload(blocks, record).flatten().copied().collect()
 }
 
+fn store(
+    queue: &mut Queue,
+    blocks: &mut [Block],
+    header: &Header,
+    payload: &[u8],
+    now: Instant,
+    sequence: u64,
+) -> Option<RecordRef> {
+    queue.store(blocks, header, payload, blocks_for(payload.len()), now, sequence)
+}
+
 fn pattern(length: usize, seed: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 + seed * 7) as u8).collect()
 }
@@ -21,9 +33,15 @@ fn payloads_of_every_length_around_the_block_edges_come_back_whole() {
     let mut queue = Queue::new(&mut blocks, 1);
     for length in (0..=FIRST_BYTES + 2 * NEXT_BYTES + 1).chain([3000]) {
         let data = pattern(length, length);
-        let record = queue
-            .store(&mut blocks, &span_header(9), &data, Instant::from_micros(5), 77)
-            .unwrap();
+        let record = store(
+            &mut queue,
+            &mut blocks,
+            &span_header(9),
+            &data,
+            Instant::from_micros(5),
+            77,
+        )
+        .unwrap();
         assert_eq!(bytes_of(&blocks, record), data);
         assert_eq!(queue.used(), blocks_for(length));
         assert_eq!(sequence(&blocks, record), 77);
@@ -41,31 +59,27 @@ fn a_record_fits_exactly_when_enough_blocks_are_free() {
     assert_eq!(queue.capacity(), 8);
     let most = FIRST_BYTES + 7 * NEXT_BYTES;
     assert!(
-        queue
-            .store(
-                &mut blocks,
-                &span_header(1),
-                &pattern(most + 1, 0),
-                Instant::ORIGIN,
-                0
-            )
-            .is_none()
-    );
-    let all = queue
-        .store(
+        store(
+            &mut queue,
             &mut blocks,
             &span_header(1),
-            &pattern(most, 0),
+            &pattern(most + 1, 0),
             Instant::ORIGIN,
-            0,
+            0
         )
-        .unwrap();
-    assert_eq!(queue.free(), 0);
-    assert!(
-        queue
-            .store(&mut blocks, &span_header(1), &[], Instant::ORIGIN, 0)
-            .is_none()
+        .is_none()
     );
+    let all = store(
+        &mut queue,
+        &mut blocks,
+        &span_header(1),
+        &pattern(most, 0),
+        Instant::ORIGIN,
+        0,
+    )
+    .unwrap();
+    assert_eq!(queue.free(), 0);
+    assert!(store(&mut queue, &mut blocks, &span_header(1), &[], Instant::ORIGIN, 0).is_none());
     queue.release(&mut blocks, all);
     assert_eq!(queue.free(), 8);
 }
@@ -75,7 +89,7 @@ fn memory_for_no_block_at_all_is_a_full_queue_not_a_fault() {
     for count in 0..3 {
         let mut blocks = vec![Block::EMPTY; count];
         let mut queue = Queue::new(&mut blocks, 1);
-        let stored = queue.store(&mut blocks, &span_header(1), b"x", Instant::ORIGIN, 0);
+        let stored = store(&mut queue, &mut blocks, &span_header(1), b"x", Instant::ORIGIN, 0);
         assert_eq!(stored.is_some(), queue.capacity() > 0);
         queue.doom(&mut blocks, TraceKey(4), 1);
         assert_eq!(
@@ -98,7 +112,14 @@ fn lists_and_traces_agree_with_a_naive_model() {
         match rng.below(5) {
             0 | 1 => {
                 let (trace, data) = (1 + rng.below(20), pattern(rng.below(900) as usize, step as usize));
-                let stored = queue.store(&mut blocks, &span_header(trace), &data, Instant::ORIGIN, step);
+                let stored = store(
+                    &mut queue,
+                    &mut blocks,
+                    &span_header(trace),
+                    &data,
+                    Instant::ORIGIN,
+                    step,
+                );
                 if let Some(record) = stored {
                     push_back(&mut blocks, &mut lists[which], record);
                     queue.join_trace(&mut blocks, record, TraceKey(trace));
@@ -189,20 +210,26 @@ fn a_run_at_the_front_is_split_off_and_released_at_once() {
     for at in 0..6usize {
         let header = Header::new(DestinationId::default(), Form::Element, Category::LogItem, 2)
             .also(Category::LogByte, 7);
-        let record = queue
-            .store(
-                &mut blocks,
-                &header,
-                &pattern(at * 100, at),
-                Instant::ORIGIN,
-                at as u64,
-            )
-            .unwrap();
+        let record = store(
+            &mut queue,
+            &mut blocks,
+            &header,
+            &pattern(at * 100, at),
+            Instant::ORIGIN,
+            at as u64,
+        )
+        .unwrap();
         push_back(&mut blocks, &mut list, record);
         records.push(record);
     }
     let used = queue.used();
-    let run = (0..4u32).fold(Run::default(), |run, at| run.with(at * 100));
+    let run_of = |blocks: &[Block], records: &[RecordRef]| {
+        records.iter().fold(Run::default(), |run, record| {
+            run.with(&Ahead::of(blocks, *record).unwrap())
+        })
+    };
+    let run = run_of(&blocks, &records[..4]);
+    assert_eq!((run.records, run.bytes), (4, 600));
     let front = split_front(&mut blocks, &mut list, records[3], run);
     assert_eq!(
         (front.records(), list.records(), list.head()),
@@ -215,21 +242,21 @@ fn a_run_at_the_front_is_split_off_and_released_at_once() {
     );
     assert_eq!(seen, [0, 1, 2, 3]);
     assert_eq!(queue.used(), used - run.blocks);
-    let run = (4..6u32).fold(Run::default(), |run, at| run.with(at * 100));
+    let run = run_of(&blocks, &records[4..]);
     let all = split_front(&mut blocks, &mut list, records[5], run);
     assert!(list.is_empty() && list.records() == 0 && list.bytes() == 0);
     queue.release_all(&mut blocks, all, |_| {});
     assert_eq!((queue.used(), queue.records()), (0, 0));
     // Every block is usable again.
     assert!(
-        queue
-            .store(
-                &mut blocks,
-                &span_header(1),
-                &pattern(FIRST_BYTES + 38 * NEXT_BYTES, 0),
-                Instant::ORIGIN,
-                0
-            )
-            .is_some()
+        store(
+            &mut queue,
+            &mut blocks,
+            &span_header(1),
+            &pattern(FIRST_BYTES + 38 * NEXT_BYTES, 0),
+            Instant::ORIGIN,
+            0
+        )
+        .is_some()
     );
 }

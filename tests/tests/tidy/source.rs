@@ -21,7 +21,6 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
 const LONG_FILES: &[(&str, usize, &str)] = &[
     ("core/src/engine.rs", 700, "the calling contract, and the one type that has it"),
     ("core/src/item.rs", 760, "tables with one line per category and reason"),
-    ("core/src/queue.rs", 760, "one data structure: blocks, chains and their links"),
 ];
 
 /// Lines of a source file, and of a file of tests.
