@@ -335,23 +335,7 @@ impl HealthTracker {
     pub fn update(&mut self, now: Instant, signals: &Signals) -> Option<Transition> {
         let before = self.shown.reduced();
         let from = Health::of(before);
-        let queue = self.queue.update(signals.fill_permille);
-        let memory = self.memory.update(signals.memory_permille.unwrap_or(0));
-        self.present = CauseSet::EMPTY
-            .with_if(queue >= Pressure::Early, Cause::QueueEarly)
-            .with_if(queue >= Pressure::High, Cause::QueueHigh)
-            .with_if(queue >= Pressure::Critical, Cause::QueueFull)
-            .with_if(memory >= Pressure::Early, Cause::MemoryEarly)
-            .with_if(memory >= Pressure::High, Cause::MemoryHigh)
-            .with_if(memory >= Pressure::Critical, Cause::MemoryCritical)
-            .with_if(signals.limited, Cause::Limited)
-            .with_if(signals.breaker_open, Cause::BreakerOpen)
-            .with_if(signals.stalled, Cause::WorkerStalled)
-            .with_if(
-                signals.open_slot >= self.config.slot_stuck_after,
-                Cause::SlotStuck,
-            )
-            .with_if(signals.downsampling, Cause::Downsampling);
+        self.present = self.read(signals);
         for (cause, last) in Cause::ALL.into_iter().zip(&mut self.last_present) {
             if self.present.contains(cause) {
                 self.shown = self.shown.union(CauseSet::of(cause));
@@ -368,6 +352,34 @@ impl HealthTracker {
         let gone = from.causes.without(to.causes);
         let cause = appeared.gravest().or(gone.gravest())?;
         Some(Transition { from, to, cause })
+    }
+
+    /// The causes that `signals` amount to; moves the gauges.
+    fn read(&mut self, signals: &Signals) -> CauseSet {
+        let queue = self.queue.update(signals.fill_permille);
+        let memory = self.memory.update(signals.memory_permille.unwrap_or(0));
+        CauseSet::EMPTY
+            .with_if(queue >= Pressure::Early, Cause::QueueEarly)
+            .with_if(queue >= Pressure::High, Cause::QueueHigh)
+            .with_if(queue >= Pressure::Critical, Cause::QueueFull)
+            .with_if(memory >= Pressure::Early, Cause::MemoryEarly)
+            .with_if(memory >= Pressure::High, Cause::MemoryHigh)
+            .with_if(memory >= Pressure::Critical, Cause::MemoryCritical)
+            .with_if(signals.limited, Cause::Limited)
+            .with_if(signals.breaker_open, Cause::BreakerOpen)
+            .with_if(signals.stalled, Cause::WorkerStalled)
+            .with_if(
+                signals.open_slot >= self.config.slot_stuck_after,
+                Cause::SlotStuck,
+            )
+            .with_if(signals.downsampling, Cause::Downsampling)
+    }
+
+    /// True when an update with `signals` would see other causes than the last one saw.
+    #[must_use]
+    pub fn is_outdated(&self, signals: &Signals) -> bool {
+        let mut copy = *self;
+        copy.read(signals) != self.present
     }
 
     /// As of the last update.

@@ -1,6 +1,7 @@
 mod bodies;
 mod otlp;
 mod status;
+mod watch;
 
 use super::*;
 use crate::breaker::BreakerState;

@@ -112,7 +112,11 @@ impl Core<'_> {
     }
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        earlier(self.state.monitor.next_tick(), self.state.health.next_update())
+        let next = earlier(self.state.monitor.next_tick(), self.state.health.next_update());
+        // What changed since the last look must be seen also when nothing more comes in. A look leaves nothing of the
+        // kind, so an idle program is woken for it once.
+        let outdated = self.state.health.is_outdated(&self.signals());
+        earlier(next, outdated.then_some(self.state.watch.next_look))
     }
 
     fn in_use(&self) -> impl Iterator<Item = &Destination> {
