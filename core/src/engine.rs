@@ -457,12 +457,16 @@ impl Core<'_> {
     fn is_drained(&self) -> bool {
         self.requests.iter().all(|slot| slot.state == SlotState::Free)
             && !self.destinations.iter().any(Destination::has_waiting)
-            && !self.destinations.iter().any(|d| {
-                d.in_use
-                    && d.config.client_reports
-                    && d.owes_since.is_some()
-                    && d.breaker.open_until().is_none()
-            })
+            && !(0..self.destinations.len()).any(|index| self.may_report_before_the_end(index))
+    }
+
+    /// True when `close` waits for a report: one is owed, and nothing keeps it back until the deadline.
+    fn may_report_before_the_end(&self, index: usize) -> bool {
+        let in_time = self
+            .report_due_at(index)
+            .is_some_and(|due| self.state.closing.is_none_or(|until| due < until));
+        let unbroken = |d: &Destination| d.in_use && d.breaker.open_until().is_none();
+        in_time && self.destinations.get(index).is_some_and(unbroken)
     }
 
     fn open_destination(&mut self, config: DestinationConfig) -> Result<DestinationId, OpenError> {

@@ -9,7 +9,7 @@ use super::gather::{Place, shape_of};
 use super::watch::earlier;
 use crate::breaker::Permit;
 use crate::destination::{Destination, Lane};
-use crate::item::Priority;
+use crate::item::{Category, Priority};
 use crate::ledger;
 use crate::notice::{Deadline, DeadlineReason};
 use crate::queue;
@@ -298,19 +298,21 @@ impl Core<'_> {
         self.state.queue.used() > self.state.queue.capacity() / 2
     }
 
-    fn report_due_at(&self, index: usize) -> Option<Instant> {
+    /// When the destination's report goes alone, if it owes one and none is out.
+    pub(super) fn report_due_at(&self, index: usize) -> Option<Instant> {
         let destination = self.destinations.get(index)?;
         if destination.report_out || !destination.config.client_reports {
             return None;
         }
         let since = destination.owes_since?;
-        Some(
-            if self.state.closing.is_some() || self.state.flush_reports > self.state.now {
-                Instant::ORIGIN
-            } else {
-                since.saturating_add(self.state.config.report_delay)
-            },
-        )
+        let due = if self.state.closing.is_some() || self.state.flush_reports > self.state.now {
+            Instant::ORIGIN
+        } else {
+            since.saturating_add(self.state.config.report_delay)
+        };
+        // Of all limits only one on everything covers reports.
+        let limited = destination.limits.until(Category::Internal);
+        Some(limited.map_or(due, |(until, _)| due.max(until)))
     }
 
     fn report_is_due(&self, index: usize) -> bool {

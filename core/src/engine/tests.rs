@@ -469,6 +469,36 @@ fn losses_ride_with_the_next_envelope_or_go_alone_after_a_minute() {
 }
 
 #[test]
+fn a_report_alone_waits_while_everything_is_limited() {
+    let mut rig = Rig::sentry();
+    let _ = rig.error();
+    let id = rig.sends()[0].0;
+    rig.limit(id, 429, b"300::organization");
+    let _ = rig.error();
+    rig.pass(Duration::from_secs(299));
+    assert!(rig.sends().is_empty(), "a limit for everything covers reports");
+    rig.engine.flush(rig.now);
+    assert!(rig.sends().is_empty());
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.sends()[0].1, crate::request::RequestKind::Report);
+    rig.conserve();
+}
+
+#[test]
+fn close_does_not_wait_for_a_report_that_is_limited_beyond_its_deadline() {
+    let mut rig = Rig::sentry();
+    let _ = rig.error();
+    let id = rig.sends()[0].0;
+    rig.limit(id, 429, b"10::organization");
+    let _ = rig.error();
+    rig.engine
+        .close(rig.now, rig.now.saturating_add(Duration::from_secs(10)));
+    assert!(matches!(rig.engine.poll(rig.now), Action::Notice(_)));
+    assert!(matches!(rig.engine.poll(rig.now), Action::Closed));
+    rig.conserve();
+}
+
+#[test]
 fn a_request_that_the_host_never_settles_is_given_up_and_tried_again() {
     let mut rig = Rig::sentry();
     let _ = rig.error();

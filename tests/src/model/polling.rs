@@ -426,6 +426,7 @@ impl Game {
         server
             .owed_since
             .is_some_and(|since| self.closing.is_some() || self.flush_reports > self.now || waited(since))
+            && !server.limited(self.now).contains(Category::Internal)
     }
 
     /// The body holds what is left of the records, and tells what is owed. Gives what it tells.
