@@ -10,6 +10,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("host-native/client/src/delivery/thread.rs", "the signal mask of the delivery thread"),
     ("host-native/client/tests/fork.rs", "forks"),
     ("host-native/client/tests/no_allocation.rs", "an allocator that counts"),
+    ("host-native/capi/src/lib.rs", "pointers from C"),
     ("host-native/client/tests/reentrant.rs", "an allocator that records"),
     ("host-native/client/tests/proxy.rs", "sets environment variables"),
     ("host-native/client/tests/signals.rs", "sets a timer and a signal handler"),
