@@ -47,3 +47,22 @@ pub fn of(request: &Request<'_>) -> Result<Vec<u8>, WriteError<Infallible>> {
     request.write_body(&CONTEXT, &mut bytes)?;
     Ok(bytes.0)
 }
+
+/// FNV-1a, 64 bits: a few lines in any language, so that any host can compute it where the body is.
+#[must_use]
+pub fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        // Test vectors of draft-eastlake-fnv, appendix C.
+        assert_eq!(super::hash(b""), 0xCBF2_9CE4_8422_2325);
+        assert_eq!(super::hash(b"a"), 0xAF63_DC4C_8601_EC8C);
+        assert_eq!(super::hash(b"foobar"), 0x8594_4171_F739_67E8);
+    }
+}

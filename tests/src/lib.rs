@@ -1,6 +1,7 @@
 //! Support for the tests in `tests/`; the tests themselves are the binaries there.
 
 pub mod body;
+pub mod books;
 pub mod fuzz;
 pub mod model;
 pub mod upstream;

@@ -13,7 +13,7 @@ use surgetank_core::wire::envelope::{describe, describe_item};
 use surgetank_core::wire::otlp::protobuf::Reader;
 
 use super::tape::Tape;
-use crate::world::audit::balance;
+use crate::books::Books;
 
 /// 12 KiB of queue, three servers, four requests in flight.
 type Small = Engine<FixedStorage<48, 3, 4, 8>>;
@@ -121,7 +121,7 @@ impl Run<'_> {
     }
 
     fn check(&mut self) {
-        if let Err(wrong) = balance(&self.engine) {
+        if let Err(wrong) = Books::of(&self.engine).balance() {
             panic!("{wrong}");
         }
         for id in &self.destinations {

@@ -11,7 +11,7 @@ use surgetank_core::storage::HeapStorage;
 use surgetank_core::time::Instant;
 
 use super::record::{CODED, Made, Part, Taken};
-use crate::world::audit;
+use crate::books::Books;
 
 /// What an operation that the engine must not have done, or must have done, is told as.
 pub(super) type Fault = String;
@@ -462,7 +462,7 @@ impl Game {
         // What the engine says of itself is as of the last call's time.
         let now = self.instant();
         let _ = self.engine.next_deadline(now);
-        audit::balance(&self.engine)?;
+        Books::of(&self.engine).balance()?;
         let mut held = [0; Category::COUNT];
         for (category, quantity) in self
             .live

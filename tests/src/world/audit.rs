@@ -1,39 +1,10 @@
-//! The conservation check, three ways: the engine's sums, a walk through its tables, and the servers' own counts.
+//! The conservation check, three ways: the engine's sums, a walk through its tables ([`Books`]), and the servers' own
+//! counts.
 
-use std::collections::BTreeMap;
-
-use surgetank_core::engine::Engine;
 use surgetank_core::item::Category;
-use surgetank_core::storage::Storage;
 
 use super::World;
-
-/// recorded = delivered + dropped (by reason) + queued, where queued is what the tables really hold.
-///
-/// # Errors
-/// The first category that does not add up.
-pub fn balance<S: Storage>(engine: &Engine<S>) -> Result<(), String> {
-    let held: BTreeMap<Category, u64> = engine.held().collect();
-    for category in Category::ALL {
-        let totals = engine.totals().of(category);
-        let held = held.get(&category).copied().unwrap_or(0);
-        if totals.recorded != totals.delivered + totals.dropped + held {
-            return Err(format!("{}: {totals:?} but {held} held", category.as_str()));
-        }
-        let reasons = engine.totals().reasons().iter();
-        let listed: u64 = reasons
-            .filter(|entry| entry.category == category)
-            .map(|entry| entry.quantity)
-            .sum();
-        if engine.totals().unlisted() == 0 && listed != totals.dropped {
-            return Err(format!(
-                "{}: {listed} dropped by reason, {totals:?}",
-                category.as_str()
-            ));
-        }
-    }
-    Ok(())
-}
+use crate::books::Books;
 
 impl World {
     /// Everything that must hold after a run.
@@ -41,7 +12,7 @@ impl World {
     /// # Errors
     /// What does not hold.
     pub fn audit(&self) -> Result<(), String> {
-        balance(&self.engine)?;
+        Books::of(&self.engine).balance()?;
         if self.engine.fill().used_blocks != 0 || self.engine.in_flight() != 0 {
             return Err(format!(
                 "closed with {:?} and {} in flight",
