@@ -4,5 +4,6 @@ pub mod body;
 pub mod books;
 pub mod fuzz;
 pub mod model;
+pub mod scenario;
 pub mod upstream;
 pub mod world;
