@@ -96,6 +96,7 @@ pub(crate) const STEPS: &[Step] = &[
         lines: &[
             "cargo run --quiet --package surgetank-example-minimal",
             "cargo run --quiet --package surgetank-example-native-http",
+            "cargo run --quiet --package surgetank-example-axum-sentry",
         ],
         then: None,
     },
