@@ -166,6 +166,13 @@ impl GateState {
         Ok(())
     }
 
+    /// The rejection threshold of roots at the present downsample factor, on top of a rate whose threshold is `rate`; see
+    /// [`sampling::lowered`].
+    #[must_use]
+    pub const fn threshold(self, rate: u64) -> u64 {
+        sampling::lowered(rate, self.factor())
+    }
+
     /// True when a root of this trace is kept at the present downsample factor; see [`sampling::keeps`].
     #[must_use]
     pub const fn keeps_trace(self, trace: TraceKey) -> bool {

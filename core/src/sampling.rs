@@ -21,12 +21,27 @@ const RANDOM_SPACE: u64 = 1 << RANDOM_BITS;
 /// `factor` over [`MAX_DOWNSAMPLE_FACTOR`] counts as that; factor 0 gives 0, which keeps everything.
 #[must_use]
 pub const fn threshold(factor: u8) -> u64 {
+    lowered(0, factor)
+}
+
+/// The rejection threshold of a probability that is divided by 2^`factor`: `threshold`, at most 2^56, is that of the
+/// probability before. 2^56 keeps nothing.
+///
+/// A factor goes on top of a sample rate that holds already: of what the rate keeps it keeps one in 2^`factor`.
+#[must_use]
+pub const fn lowered(threshold: u64, factor: u8) -> u64 {
     let factor = if factor > MAX_DOWNSAMPLE_FACTOR {
         MAX_DOWNSAMPLE_FACTOR
     } else {
         factor
     };
-    RANDOM_SPACE - (RANDOM_SPACE >> factor)
+    RANDOM_SPACE - (RANDOM_SPACE.saturating_sub(threshold) >> factor)
+}
+
+/// The randomness of a trace id: the number that thresholds are compared with, below 2^56.
+#[must_use]
+pub const fn randomness(trace: TraceKey) -> u64 {
+    trace.0 & (RANDOM_SPACE - 1)
 }
 
 /// True when a root with this trace id is kept at downsample factor `factor`.
@@ -34,7 +49,7 @@ pub const fn threshold(factor: u8) -> u64 {
 /// Without a trace there is nothing to be consistent with, and the record is kept.
 #[must_use]
 pub const fn keeps(trace: TraceKey, factor: u8) -> bool {
-    !trace.is_some() || (trace.0 & (RANDOM_SPACE - 1)) >= threshold(factor)
+    !trace.is_some() || randomness(trace) >= threshold(factor)
 }
 
 #[cfg(test)]
@@ -79,6 +94,16 @@ mod tests {
         assert_eq!(threshold(3), 0xe0_0000_0000_0000);
         assert_eq!(threshold(10), 0xff_c000_0000_0000);
         assert_eq!(threshold(255), threshold(10));
+    }
+
+    #[test]
+    fn a_factor_divides_what_a_rate_keeps() {
+        // 25 % and a factor of 2 are 6.25 %: all but the top sixteenth is rejected.
+        assert_eq!(lowered(0xc0_0000_0000_0000, 2), 0xf0_0000_0000_0000);
+        assert_eq!(lowered(0xc0_0000_0000_0000, 0), 0xc0_0000_0000_0000);
+        // Nothing stays nothing, and a number that is no threshold counts as that.
+        assert_eq!(lowered(1 << 56, 3), 1 << 56);
+        assert_eq!(lowered(u64::MAX, 3), 1 << 56);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use surgetank_core::config::DestinationConfig;
 use surgetank_core::item::{Category, Count, DestinationId, DropReason, Form, Header, Outcome, Signal};
+use surgetank_core::sampling;
 use surgetank_core::wire::envelope::{EnvelopeError, describe, describe_item};
 use surgetank_core::wire::otlp::encode::{Limits, LogRecord, Span, SpanId, TraceId};
 use surgetank_core::wire::otlp::protobuf::Out;
@@ -27,9 +28,6 @@ use crate::sentry::{self, SentryContext};
 
 /// How long dropping the last handle of a client may take.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Bits of a trace id that sampling looks at (W3C Trace Context Level 2, "Random trace-id flag").
-const RANDOM_BITS: u64 = (1 << 56) - 1;
 
 /// Records telemetry and delivers it. Cheap to clone; every method takes `&self` and may be called from any thread.
 ///
@@ -270,7 +268,7 @@ impl Client {
     }
 
     /// Decides, when a trace begins here, whether it is kept: by the configured rate and by the downsample factor of
-    /// the moment, both by trace id. Ask once per root, and not for a trace that came from elsewhere.
+    /// the moment on top of it, both by trace id. Ask once per root, and not for a trace that came from elsewhere.
     ///
     /// A trace that is not kept is counted as lost (a transaction and its span, or a span) under `sample_rate` or
     /// `backpressure`; record nothing of it.
@@ -285,13 +283,27 @@ impl Client {
     }
 
     fn keeps_root(&self, header: &Header) -> Result<(), DropReason> {
+        let randomness = sampling::randomness(header.trace);
+        self.thinned_root(header, randomness, self.inner.plan.reject_below)?;
+        Ok(())
+    }
+
+    /// The rejection threshold under which a root is kept: that of the downsample factor on top of `rate`'s. A root whose
+    /// randomness is below it is counted as lost.
+    pub(crate) fn thinned_root(
+        &self,
+        header: &Header,
+        randomness: u64,
+        rate: u64,
+    ) -> Result<u64, DropReason> {
         let delivery = &self.inner.process()?.delivery;
-        let reason = if header.trace.0 & RANDOM_BITS < self.inner.plan.reject_below {
+        let threshold = delivery.gate(header.destination).threshold(rate);
+        let reason = if randomness < rate {
             DropReason::SampleRate
-        } else if !delivery.gate(header.destination).keeps_trace(header.trace) {
+        } else if randomness < threshold {
             DropReason::Backpressure
         } else {
-            return Ok(());
+            return Ok(threshold);
         };
         delivery.refuse(header, reason);
         Err(reason)
