@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `traceparent` | [`Traceparent`]: trace, parent span, flags | W3C Trace Context Level 2, section 3.2 |
 //! | `tracestate` | [`Tracestate`]: one entry per tracing system | W3C Trace Context Level 2, section 3.3 |
+//! | `tracestate`, key `ot` | [`Probability`]: how probable it was to be kept | OpenTelemetry, "TraceState: Probability Sampling" |
 //! | `baggage` | [`Baggage`]: keys, values, properties | W3C Baggage |
 //! | `sentry-trace` | [`SentryTrace`]: trace, parent span, decision | Sentry develop docs, "Trace Propagation" |
 //! | `baggage`, keys `sentry-*` | [`SamplingContext`] | Sentry develop docs, "Dynamic Sampling Context" |
@@ -13,6 +14,7 @@
 //! `traceparent` means that a new trace starts and that `tracestate` is not even looked at; the reverse does not hold.
 
 mod baggage;
+mod probability;
 mod sampling_context;
 mod sentry_trace;
 mod traceparent;
@@ -21,6 +23,7 @@ mod tracestate;
 use core::fmt;
 
 pub use baggage::{Baggage, BaggageError, BaggageWriter, Member, Property};
+pub use probability::{OT, Probability};
 pub use sampling_context::SamplingContext;
 pub use sentry_trace::{SentryTrace, SentryTraceError};
 pub use traceparent::{Traceparent, TraceparentError};

@@ -108,6 +108,9 @@ extern "C" fn otlp_span() {
                     .for_each(|attribute| parts.attribute(attribute.key, attribute.value));
                 parts.event(&event, |more| more.add_all(attributes));
                 parts.link(&link, |more| more.add_all(attributes));
+                let members = || attributes.iter().map(|attribute| (attribute.key, attribute.key));
+                parts.link_in(&link, members, |more| more.add_all(attributes));
+                parts.trace_state(members);
             });
         });
     });

@@ -55,8 +55,15 @@ impl Scope<'_> {
 
     /// Writes the `InstrumentationScope` message.
     pub fn encode<O: Out>(&self, out: &mut O) {
+        self.encode_with(out, |_| {});
+    }
+
+    /// Writes the `InstrumentationScope` message with what `fill` adds to its attributes.
+    pub fn encode_with<O: Out>(&self, out: &mut O, fill: impl FnOnce(&mut Entries<'_, O>)) {
         text(out, 1, self.name);
         text(out, 2, self.version);
-        Entries::unlimited(out, 3).add_all(self.attributes);
+        let mut attributes = Entries::unlimited(out, 3);
+        attributes.add_all(self.attributes);
+        fill(&mut attributes);
     }
 }

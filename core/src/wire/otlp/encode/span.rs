@@ -238,6 +238,15 @@ impl<O: Out> SpanParts<'_, O> {
         self.attributes.add_map(key, fill);
     }
 
+    /// Sets the W3C `tracestate` from its members in order; for spans whose `trace_state` is empty. Nothing is written
+    /// of none.
+    pub fn trace_state<'s, I>(&mut self, members: impl Fn() -> I)
+    where
+        I: Iterator<Item = (&'s str, &'s str)>,
+    {
+        joined(self.attributes.out(), members);
+    }
+
     /// Adds `event` with the attributes that `fill` adds to its own.
     pub fn event(&mut self, event: &Event<'_>, fill: impl FnOnce(&mut Attributes<'_, O>)) {
         if !take(&mut self.events, &mut self.dropped_events) {
@@ -265,6 +274,18 @@ impl<O: Out> SpanParts<'_, O> {
 
     /// Adds `link` with the attributes that `fill` adds to its own.
     pub fn link(&mut self, link: &Link<'_>, fill: impl FnOnce(&mut Attributes<'_, O>)) {
+        self.link_in(link, core::iter::empty, fill);
+    }
+
+    /// The same with the W3C `tracestate` by its members in order; for links whose `trace_state` is empty.
+    pub fn link_in<'s, I>(
+        &mut self,
+        link: &Link<'_>,
+        trace_state: impl Fn() -> I,
+        fill: impl FnOnce(&mut Attributes<'_, O>),
+    ) where
+        I: Iterator<Item = (&'s str, &'s str)>,
+    {
         if !take(&mut self.links, &mut self.dropped_links) {
             return;
         }
@@ -273,6 +294,7 @@ impl<O: Out> SpanParts<'_, O> {
         let open = out.open(13);
         out.array(ids(link.trace_id, link.span_id));
         text(out, 3, link.trace_state);
+        joined(out, trace_state);
         let dropped = attributes(
             Attributes::new(
                 out,
@@ -308,6 +330,29 @@ fn ids(trace_id: TraceId, span_id: SpanId) -> [u8; 28] {
 fn parent_id(span_id: SpanId) -> [u8; 10] {
     let [s0, s1, s2, s3, s4, s5, s6, s7] = span_id.bytes();
     [0x22, 8, s0, s1, s2, s3, s4, s5, s6, s7]
+}
+
+/// The field 3, `trace_state`, of a span or link: `key=value`, joined by commas. Asks for the members twice.
+fn joined<'s, O: Out, I>(out: &mut O, members: impl Fn() -> I)
+where
+    I: Iterator<Item = (&'s str, &'s str)>,
+{
+    let len = members().fold(0_usize, |len, (key, value)| {
+        // One for the `=`, and one for the comma after it.
+        len.saturating_add(key.len())
+            .saturating_add(value.len())
+            .saturating_add(2)
+    });
+    let Some(len) = len.checked_sub(1) else { return };
+    out.message(3, len);
+    for (index, (key, value)) in members().enumerate() {
+        if index > 0 {
+            out.raw(b",");
+        }
+        out.raw(key.as_bytes());
+        out.raw(b"=");
+        out.raw(value.as_bytes());
+    }
 }
 
 /// Adds `own` and what `fill` adds; how many were left out.

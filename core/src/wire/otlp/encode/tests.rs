@@ -309,6 +309,45 @@ fn what_a_closure_adds_equals_what_slices_add() {
 }
 
 #[test]
+fn a_trace_state_by_members_equals_one_as_text() {
+    let members = [("ot", "th:8"), ("vendor", "x")];
+    let link = Link {
+        trace_id: span("").trace_id,
+        span_id: span("").span_id,
+        trace_state: "",
+        attributes: &[],
+        dropped_attributes: 0,
+        flags: 0,
+    };
+    let by_members = written(|out| {
+        span("n").encode_with(out, &Limits::default(), |parts| {
+            parts.link_in(&link, || members.iter().copied(), |_| {});
+            parts.trace_state(|| members.iter().copied());
+            parts.trace_state(core::iter::empty);
+        });
+    });
+    let Some(&Value::Bytes(state)) = fields(&by_members, 3).first() else {
+        panic!("{by_members:?}");
+    };
+    assert_eq!(
+        (state, fields(&by_members, 3).len()),
+        (&b"ot=th:8,vendor=x"[..], 1)
+    );
+    let whole = Link {
+        trace_state: "ot=th:8,vendor=x",
+        ..link
+    };
+    let as_text = written(|out| {
+        Span {
+            links: &[whole],
+            ..span("n")
+        }
+        .encode(out, &Limits::default());
+    });
+    assert_eq!(fields(&by_members, 13), fields(&as_text, 13));
+}
+
+#[test]
 fn the_length_is_exact_and_one_byte_less_is_reported() {
     let long = "x".repeat(300);
     let attributes = [
