@@ -661,6 +661,9 @@ pub struct Header {
     pub destination: DestinationId,
     /// Which trace, for grouping and whole-trace eviction.
     pub trace: TraceKey,
+    /// Where an OTLP record comes from: 0 for its destination's own resource and scope, *n* for the host's entry *n* - 1
+    /// (see [`BodyContext::origins`](crate::request::BodyContext::origins)). Other forms have 0.
+    pub origin: u8,
 }
 
 impl Header {
@@ -675,6 +678,7 @@ impl Header {
             form,
             destination,
             trace: TraceKey::NONE,
+            origin: 0,
         }
     }
 
@@ -690,6 +694,13 @@ impl Header {
     #[must_use]
     pub const fn in_trace(mut self, trace: TraceKey) -> Self {
         self.trace = trace;
+        self
+    }
+
+    /// The same from another resource and scope than the destination's own.
+    #[must_use]
+    pub const fn from_origin(mut self, origin: u8) -> Self {
+        self.origin = origin;
         self
     }
 

@@ -81,6 +81,10 @@ pub const MAX_ITEMS_PER_ENVELOPE: usize = 100;
 /// Bytes of one client report item; documents still say 4 KiB, Relay takes 100 KiB in sum.
 pub const MAX_CLIENT_REPORT_BYTES: usize = 4 * 1024;
 
+/// Resources and scopes other than its own that the records of a destination can name: a program has a dozen tracers
+/// and a few dozen modules that log. A request's share of each stands in one word of bits, with one left for its own.
+pub const MAX_ORIGINS: usize = 63;
+
 /// `tracestate` members (W3C Trace Context, section 3.3.1).
 pub const MAX_TRACESTATE_MEMBERS: usize = 32;
 

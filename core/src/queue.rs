@@ -323,6 +323,14 @@ pub(crate) fn kind(blocks: &[Block], record: RecordRef) -> u64 {
         .map_or(0, |block| block.long::<HEADER>())
 }
 
+/// Where the record comes from, see [`Header::origin`].
+#[inline]
+pub(crate) fn origin(blocks: &[Block], record: RecordRef) -> u8 {
+    blocks.get(record.0 as usize).map_or(0, |block| {
+        record::origin_of(block.long::<{ HEADER + record::HEADER_BYTES - 8 }>())
+    })
+}
+
 /// The two quantities of the header, the second in the high half.
 #[inline]
 fn quantities(block: &Block) -> u64 {

@@ -12,7 +12,8 @@
 //! | 8..12 | quantity |
 //! | 12..16 | second quantity |
 //! | 16..24 | trace key |
-//! | 24..32 | category set |
+//! | 24..31 | category set |
+//! | 31 | origin |
 
 use crate::item::{Category, CategorySet, Count, DestinationId, Form, Header, Priority, TraceKey};
 
@@ -20,6 +21,10 @@ use crate::item::{Category, CategorySet, Count, DestinationId, Form, Header, Pri
 pub const HEADER_BYTES: usize = 32;
 
 const NO_CATEGORY: u8 = u8::MAX;
+
+/// Where the origin stands in the last word; the categories lie below it.
+const ORIGIN_SHIFT: u32 = 56;
+const _: () = assert!(Category::COUNT <= ORIGIN_SHIFT as usize);
 
 /// Writes `header` in its fixed layout: four words.
 #[must_use]
@@ -39,7 +44,7 @@ pub fn encode(header: &Header) -> [u8; HEADER_BYTES] {
         u64::from(kind) | u64::from(header.destination.bits()) << 32,
         u64::from(header.count.quantity) | u64::from(also_quantity) << 32,
         header.trace.0,
-        header.categories.bits(),
+        header.categories.bits() | u64::from(header.origin) << ORIGIN_SHIFT,
     ];
     let mut bytes = [0; HEADER_BYTES];
     let (chunks, _) = bytes.as_chunks_mut();
@@ -79,7 +84,15 @@ pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
         form: Form::from_number(form)?,
         destination: DestinationId::from_bits((kind >> 32) as u32),
         trace: TraceKey(trace),
+        origin: origin_of(categories),
     })
+}
+
+/// The origin in the last of a header's four words.
+#[must_use]
+#[inline]
+pub const fn origin_of(last_word: u64) -> u8 {
+    (last_word >> ORIGIN_SHIFT) as u8
 }
 
 #[cfg(test)]
@@ -92,7 +105,8 @@ mod tests {
             for form in (0..6).filter_map(Form::from_number) {
                 let header = Header::new(DestinationId::new(7, 9), form, category, 41)
                     .also(Category::Span, u32::MAX)
-                    .in_trace(TraceKey(u64::MAX - 1));
+                    .in_trace(TraceKey(u64::MAX - 1))
+                    .from_origin(201);
                 assert_eq!(decode(&encode(&header)), Some(header));
                 let plain = Header::new(DestinationId::default(), form, category, 0);
                 assert_eq!(decode(&encode(&plain)), Some(plain));

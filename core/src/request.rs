@@ -7,11 +7,12 @@
 use crate::breaker::Permit;
 use crate::item::{DestinationId, Priority, Signal};
 use crate::ledger::{self, Loss};
+use crate::limits::MAX_ORIGINS;
 use crate::queue::{self, Block, Chunks, List, RecordRef};
 use crate::time::{Duration, Instant, UnixTime};
 use crate::wire::client_report;
 use crate::wire::envelope::{self, ContainerKind, EnvelopeFields, Trace};
-use crate::wire::otlp::framing::{Frame, Records};
+use crate::wire::otlp::framing::{Frame, Merged, Records, Scopes, write_record_opening};
 use crate::wire::output::{WriteError, put};
 use embedded_io::Write;
 
@@ -158,6 +159,23 @@ pub struct BodyContext<'a> {
     pub resource: &'a [u8],
     /// The encoded `InstrumentationScope` message of OTLP requests composed here; may be empty.
     pub scope: &'a [u8],
+    /// Other resources and scopes: a record whose header says origin *n* stands in entry *n* - 1. At most
+    /// [`MAX_ORIGINS`] of them are looked at.
+    pub origins: &'a [Frame<'a>],
+}
+
+impl<'a> BodyContext<'a> {
+    /// The resource and scope of that origin.
+    fn frame(&self, origin: usize) -> Option<Frame<'a>> {
+        match origin.checked_sub(1) {
+            None => Some(Frame {
+                resource: self.resource,
+                scope: self.scope,
+                ..Frame::default()
+            }),
+            Some(other) => self.origins.get(other).copied(),
+        }
+    }
 }
 
 /// One attempt to be made by the host. Borrows the queue: write the body, then let go.
@@ -324,35 +342,96 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Writes the records under their resources and scopes, each of which stands once. Work beside the bytes: one pass
+    /// over the records for each scope among them, at most [`MAX_ORIGINS`] and one.
     fn write_records<W: Write + ?Sized>(
         &self,
         context: &BodyContext<'_>,
         out: &mut W,
     ) -> Result<(), WriteError<W::Error>> {
-        let frame = Frame {
-            resource: context.resource,
-            scope: context.scope,
-            ..Frame::default()
-        };
-        let mut records = Records::default();
-        for (_, length) in self.refs() {
-            records.add(length);
-        }
-        let Ok(request) = frame.request(records) else {
-            return Err(WriteError::Invalid(
-                "the OTLP request is larger than its specification recommends to send",
-            ));
-        };
-        request.write_opening(out)?;
+        let mut sums = [Records::default(); MAX_ORIGINS + 1];
+        let mut left = OriginSet::default();
         for (record, length) in self.refs() {
-            request.write_record_opening(out, length)?;
-            write_pieces(queue::payload(self.blocks, record), out)?;
+            let origin = usize::from(queue::origin(self.blocks, record));
+            let Some(sum) = sums.get_mut(origin) else {
+                return Err(WriteError::Invalid(UNKNOWN_ORIGIN));
+            };
+            sum.add(length);
+            left.insert(origin);
+        }
+        let mut whole = Merged::default();
+        while let Some(first) = left.first() {
+            let leader = context.frame(first).ok_or(WriteError::Invalid(UNKNOWN_ORIGIN))?;
+            let mut scopes = Scopes::default();
+            let mut alike = OriginSet::default();
+            for (origin, records) in left.of(&sums) {
+                let frame = context.frame(origin).ok_or(WriteError::Invalid(UNKNOWN_ORIGIN))?;
+                if frame.has_resource_of(&leader) {
+                    scopes.add(&frame, records);
+                    alike.insert(origin);
+                }
+            }
+            let Ok(resource) = leader.resource(scopes) else {
+                return Err(WriteError::Invalid(TOO_LARGE));
+            };
+            if whole.add(resource.content_length()).is_err() {
+                return Err(WriteError::Invalid(TOO_LARGE));
+            }
+            resource.write_opening(out)?;
+            for (origin, records) in alike.of(&sums) {
+                let frame = context.frame(origin).ok_or(WriteError::Invalid(UNKNOWN_ORIGIN))?;
+                frame.write_scope_opening(out, records)?;
+                for (record, length) in self.refs() {
+                    if usize::from(queue::origin(self.blocks, record)) == origin {
+                        write_record_opening(out, length)?;
+                        write_pieces(queue::payload(self.blocks, record), out)?;
+                    }
+                }
+            }
+            left.remove(alike);
         }
         Ok(())
     }
 
     fn write_payloads<W: Write + ?Sized>(&self, out: &mut W) -> Result<(), WriteError<W::Error>> {
         self.payloads().try_for_each(|payload| write_pieces(payload, out))
+    }
+}
+
+const TOO_LARGE: &str = "the OTLP request is larger than its specification recommends to send";
+const UNKNOWN_ORIGIN: &str = "a record's header names an origin that the host does not have";
+
+/// Origins among a request's records, one bit each.
+#[derive(Clone, Copy, Default)]
+struct OriginSet(u64);
+
+// The mask below relies on it.
+const _: () = assert!(MAX_ORIGINS + 1 == u64::BITS as usize);
+
+impl OriginSet {
+    const fn insert(&mut self, origin: usize) {
+        self.0 |= 1 << (origin & MAX_ORIGINS);
+    }
+
+    const fn remove(&mut self, others: Self) {
+        self.0 &= !others.0;
+    }
+
+    const fn contains(self, origin: usize) -> bool {
+        self.0 & (1 << (origin & MAX_ORIGINS)) != 0
+    }
+
+    const fn first(self) -> Option<usize> {
+        match self.0 {
+            0 => None,
+            bits => Some(bits.trailing_zeros() as usize),
+        }
+    }
+
+    /// Those in the set, with their sums.
+    fn of(self, sums: &[Records]) -> impl Iterator<Item = (usize, Records)> {
+        let sums = sums.iter().copied().enumerate();
+        sums.filter(move |(origin, _)| self.contains(*origin))
     }
 }
 

@@ -17,6 +17,7 @@ pub const CONTEXT: BodyContext<'static> = BodyContext {
     environment: None,
     resource: b"",
     scope: b"",
+    origins: &[],
 };
 
 /// Memory that grows as it is written to.

@@ -144,6 +144,7 @@ fn send(request: &Request<'_>, dsn: &Dsn<'_>, sent_at: UnixTime) -> Attempt {
         environment: None,
         resource: &[],
         scope: &[],
+        origins: &[],
     };
     let mut body = Vec::new();
     request

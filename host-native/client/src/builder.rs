@@ -419,6 +419,7 @@ impl ClientBuilder {
                 public_key: String::new(),
                 resource: resource.clone(),
                 scope: scope.clone(),
+                origins: Arc::default(),
             });
         }
         let seed = match self.seed {

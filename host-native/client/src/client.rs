@@ -12,19 +12,22 @@ use surgetank_core::config::DestinationConfig;
 use surgetank_core::item::{Category, Count, DestinationId, DropReason, Form, Header, Outcome, Signal};
 use surgetank_core::sampling;
 use surgetank_core::wire::envelope::{EnvelopeError, describe, describe_item};
-use surgetank_core::wire::otlp::encode::{Limits, LogRecord, Span, SpanId, TraceId};
-use surgetank_core::wire::otlp::protobuf::Out;
+use surgetank_core::wire::otlp::encode::{SpanId, TraceId};
 
 use crate::builder::{ClientBuilder, SDK_NAME, SDK_VERSION};
 use crate::delivery::fork::{self, PerProcess};
 use crate::delivery::http::{HttpExporter, HttpSettings, HttpTarget};
 use crate::delivery::{
-    Delivery, DeliveryConfig, DeliveryError, DestinationSpec, FlushReport, Status, wall, wall_nanos,
+    Delivery, DeliveryConfig, DeliveryError, DestinationSpec, FlushReport, Origins, Status, wall, wall_nanos,
 };
 use crate::environment::{RecordLimits, SIGNALS, Warning};
 use crate::ids::{EventId, IdGenerator};
 use crate::json::Encode;
 use crate::sentry::{self, SentryContext};
+
+mod otlp;
+
+pub(crate) use otlp::span_header;
 
 /// How long dropping the last handle of a client may take.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,6 +74,7 @@ pub(crate) struct PlannedDestination {
     pub(crate) public_key: String,
     pub(crate) resource: Vec<u8>,
     pub(crate) scope: Vec<u8>,
+    pub(crate) origins: Arc<Origins>,
 }
 
 struct Inner {
@@ -118,6 +122,7 @@ impl Process {
                 environment: Some(plan.environment.clone()).filter(|text| !text.is_empty()),
                 resource: planned.resource.clone(),
                 scope: planned.scope.clone(),
+                origins: Arc::clone(&planned.origins),
                 target: planned.target.clone(),
             })
             .collect();
@@ -219,13 +224,7 @@ impl Client {
         Some((DestinationId::new(0, 0), context))
     }
 
-    fn otlp(&self, signal: Signal) -> Option<DestinationId> {
-        let index = self.inner.plan.signals.get(signal as usize).copied().flatten()?;
-        // There are at most four destinations.
-        Some(DestinationId::new(index as u8, 0))
-    }
-
-    fn record(&self, header: &Header, value: &impl Encode) -> Outcome {
+    pub(crate) fn record(&self, header: &Header, value: &impl Encode) -> Outcome {
         match self.inner.process() {
             Ok(process) => process.delivery.record_encoded(header, value),
             Err(reason) => Outcome::Dropped(reason),
@@ -240,7 +239,7 @@ impl Client {
     }
 
     /// Counts a record as dropped before it was encoded.
-    fn refuse(&self, header: &Header, reason: DropReason) -> Outcome {
+    pub(crate) fn refuse(&self, header: &Header, reason: DropReason) -> Outcome {
         if let Ok(process) = self.inner.process() {
             process.delivery.refuse(header, reason);
         }
@@ -276,7 +275,7 @@ impl Client {
     pub fn sample_root(&self, trace_id: &TraceId) -> bool {
         let header = match (self.sentry(), self.otlp(Signal::Traces)) {
             (Some((sentry, _)), _) => transaction_header(sentry, trace_id, 0),
-            (None, Some(otlp)) => span_header(otlp, trace_id),
+            (None, Some(otlp)) => span_header(otlp, Some(trace_id)),
             (None, None) => return false,
         };
         self.keeps_root(&header).is_ok()
@@ -443,52 +442,6 @@ impl Client {
         Ok(self.record_bytes(&header, item))
     }
 
-    // ---- OTLP ------------------------------------------------------------------------------------------------------
-
-    /// Records a finished OTLP span, under the client's limits.
-    pub fn otlp_span(&self, span: &Span<'_>) -> Outcome {
-        let Some(destination) = self.otlp(Signal::Traces) else {
-            return OFF;
-        };
-        let encoded = EncodedSpan {
-            span,
-            limits: &self.inner.plan.limits.spans,
-        };
-        let header = span_header(destination, &span.trace_id);
-        self.record(&header, &encoded)
-    }
-
-    /// Records an OTLP log record, under the client's limits. It was observed now if it does not say when.
-    pub fn otlp_log(&self, record: &LogRecord<'_>) -> Outcome {
-        let Some(destination) = self.otlp(Signal::Logs) else {
-            return OFF;
-        };
-        let mut record = *record;
-        if record.observed_unix_nanos == 0 {
-            record.observed_unix_nanos = wall_nanos();
-        }
-        let encoded = EncodedLogRecord {
-            record: &record,
-            limits: &self.inner.plan.limits.logs,
-        };
-        let header = Header::new(destination, Form::OtlpRecord, Category::LogItem, 1);
-        self.record(&header, &encoded)
-    }
-
-    /// Records a ready-made `Export*ServiceRequest` in protobuf with `items` spans, log records or metrics in it.
-    pub fn otlp_request(&self, signal: Signal, items: u32, request: &[u8]) -> Outcome {
-        let Some(destination) = self.otlp(signal) else {
-            return OFF;
-        };
-        let category = match signal {
-            Signal::Traces => Category::Span,
-            Signal::Logs => Category::LogItem,
-            Signal::Metrics => Category::TraceMetric,
-        };
-        let header = Header::new(destination, Form::OtlpRequest, category, items);
-        self.record_bytes(&header, request)
-    }
-
     // ---- the whole -------------------------------------------------------------------------------------------------
 
     /// Starts the delivery thread if it does not run, so that the first record costs no more than the others. A program
@@ -543,43 +496,5 @@ impl fmt::Debug for Client {
 fn transaction_header(destination: DestinationId, trace_id: &TraceId, children: u32) -> Header {
     Header::new(destination, Form::Envelope, Category::Transaction, 1)
         .also(Category::Span, children.saturating_add(1))
-        .in_trace(trace_key(trace_id))
-}
-
-fn span_header(destination: DestinationId, trace_id: &TraceId) -> Header {
-    Header::new(destination, Form::OtlpRecord, Category::Span, 1).in_trace(trace_key(trace_id))
-}
-
-fn trace_key(trace_id: &TraceId) -> surgetank_core::item::TraceKey {
-    trace_id.key()
-}
-
-struct EncodedSpan<'a> {
-    span: &'a Span<'a>,
-    limits: &'a Limits,
-}
-
-impl Encode for EncodedSpan<'_> {
-    fn encode<O: Out>(&self, out: &mut O) {
-        self.span.encode(out, self.limits);
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.span.encoded_len(self.limits)
-    }
-}
-
-struct EncodedLogRecord<'a> {
-    record: &'a LogRecord<'a>,
-    limits: &'a Limits,
-}
-
-impl Encode for EncodedLogRecord<'_> {
-    fn encode<O: Out>(&self, out: &mut O) {
-        self.record.encode(out, self.limits);
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.record.encoded_len(self.limits)
-    }
+        .in_trace(trace_id.key())
 }

@@ -32,6 +32,7 @@ mod exporter;
 pub(crate) mod fork;
 pub mod http;
 mod kernel;
+mod origins;
 mod record;
 mod status;
 mod sums;
@@ -56,8 +57,11 @@ use surgetank_core::item::DestinationId;
 pub(crate) use clock::{wall, wall_nanos};
 pub use door::LiveLimits;
 pub use exporter::{Answer, Endpoint, Exporter, Outgoing};
+pub use origins::{MAX_SCOPE_BYTES, Origin, Origins};
 pub use status::{DestinationReport, Fill, Status, WorkerState, WorkerStatus};
 pub use sums::Sums;
+#[cfg(feature = "opentelemetry")]
+pub(crate) use thread::on_delivery_thread;
 
 use crate::diagnostics::DiagnosticCallback;
 use control::Shared;
@@ -118,6 +122,8 @@ pub struct DestinationSpec<T> {
     pub resource: Vec<u8>,
     /// The encoded `InstrumentationScope` of OTLP requests composed here; may be empty.
     pub scope: Vec<u8>,
+    /// Other resources and scopes that records name by number.
+    pub origins: Arc<Origins>,
     /// What the exporter needs.
     pub target: T,
 }

@@ -15,7 +15,7 @@ pub(crate) use upstream::Upstreams;
 use crate::exporter::{SidecarExporter, Target};
 use crate::sentry::{EVENT_BYTES, Sender};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use surgetank::delivery::{Delivery, DestinationSpec, FlushReport};
 use surgetank_core::config::{BatchConfig, DestinationConfig};
 use surgetank_core::item::{Category, DestinationId, DropReason, Header, Outcome, Priority};
@@ -184,6 +184,7 @@ fn spec(place: &Place, target: Target) -> DestinationSpec<Target> {
         environment: None,
         resource: Vec::new(),
         scope: Vec::new(),
+        origins: Arc::default(),
         target,
     }
 }

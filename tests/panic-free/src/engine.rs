@@ -9,6 +9,7 @@ use surgetank_core::record::decode;
 use surgetank_core::request::{BodyContext, RequestId};
 use surgetank_core::storage::FixedStorage;
 use surgetank_core::time::{Instant, UnixTime};
+use surgetank_core::wire::otlp::framing::Frame;
 
 use crate::answers::{failure, with_response};
 use crate::input::Tape;
@@ -80,6 +81,18 @@ extern "C" fn engine_record() {
 extern "C" fn engine_poll() {
     with_engine(|engine, now, tape| match engine.poll(now) {
         Action::Send(request) => {
+            let origins = [
+                Frame {
+                    resource: tape.bytes(),
+                    scope: tape.bytes(),
+                    ..Frame::default()
+                },
+                Frame {
+                    resource_schema_url: tape.text(),
+                    scope_schema_url: tape.text(),
+                    ..Frame::default()
+                },
+            ];
             let context = BodyContext {
                 public_key: "key",
                 release: None,
@@ -89,6 +102,7 @@ extern "C" fn engine_poll() {
                 sdk_version: tape.text(),
                 resource: tape.bytes(),
                 scope: tape.bytes(),
+                origins: origins.get(..usize::from(tape.byte())).unwrap_or(&origins),
             };
             let mut body = Sum::default();
             keep(request.write_body(&context, &mut body));

@@ -327,6 +327,7 @@ fn written(request: &Request<'_>, honest: bool) {
         environment: None,
         resource: &[],
         scope: &[],
+        origins: &[],
     };
     let mut body = Vec::new();
     let outcome = request.write_body(&context, &mut body);

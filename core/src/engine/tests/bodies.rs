@@ -9,6 +9,9 @@ use crate::response::Response;
 use crate::storage::FixedStorage;
 use crate::time::{Instant, UnixTime};
 use crate::wire::envelope::describe;
+use crate::wire::otlp::framing::Frame;
+use crate::wire::output::WriteError;
+use embedded_io::SliceWriteError;
 use std::string::String;
 use std::vec::Vec;
 
@@ -21,6 +24,7 @@ const CONTEXT: BodyContext<'static> = BodyContext {
     environment: None,
     resource: b"\x0a\x01r",
     scope: b"\x0a\x01s",
+    origins: &[],
 };
 
 type Small = Engine<FixedStorage<40, 1, 4, 16>>;
@@ -139,6 +143,79 @@ fn otlp_records_stand_in_one_resource_and_scope() {
     let expected = b"\x0a\x16\x0a\x03\x0a\x01r\x12\x0f\x0a\x03\x0a\x01s\x12\x03\x2a\x01a\x12\x03\x2a\x01b";
     assert_eq!(sent[sent.len() - 10..], expected[expected.len() - 10..]);
     assert!(sent.starts_with(b"\x0a"));
+}
+
+/// `body` writes with this context.
+fn body_in(engine: &mut Small, context: &BodyContext<'_>) -> Result<Vec<u8>, WriteError<SliceWriteError>> {
+    engine.flush(Instant::ORIGIN);
+    loop {
+        match engine.poll(Instant::ORIGIN) {
+            Action::Send(request) => {
+                let mut body = [0; 8192];
+                let mut out: &mut [u8] = &mut body;
+                request.write_body(context, &mut out)?;
+                let left = out.len();
+                return Ok(body[..8192 - left].to_vec());
+            }
+            Action::Notice(_) => {}
+            Action::Idle(_) | Action::Closed => panic!("nothing to send"),
+        }
+    }
+}
+
+#[test]
+fn records_of_several_origins_stand_under_their_own_scope_and_each_resource_once() {
+    let (mut engine, to) = engine(DestinationConfig::OTLP);
+    let origins = [
+        Frame {
+            resource: b"R",
+            scope: b"x",
+            ..Frame::default()
+        },
+        Frame {
+            resource: b"R",
+            scope: b"y",
+            scope_schema_url: "u",
+            ..Frame::default()
+        },
+        Frame {
+            resource: b"Q",
+            resource_schema_url: "v",
+            ..Frame::default()
+        },
+    ];
+    for (origin, payload) in [(2, b"a"), (0, b"b"), (1, b"c"), (3, b"d"), (2, b"e")] {
+        let header = Header::new(to, Form::OtlpRecord, Category::Span, 1).from_origin(origin);
+        record(&mut engine, header, payload);
+    }
+    let context = BodyContext {
+        origins: &origins,
+        ..CONTEXT
+    };
+    let expected: &[&[u8]] = &[
+        // Origin 0: the destination's own resource and scope.
+        b"\x0a\x0f\x0a\x03\x0a\x01r\x12\x08\x0a\x03\x0a\x01s\x12\x01b",
+        // Origins 1 and 2 share a resource; 2 has a schema.
+        b"\x0a\x19\x0a\x01R",
+        b"\x12\x06\x0a\x01x\x12\x01c",
+        b"\x12\x0c\x0a\x01y\x1a\x01u\x12\x01a\x12\x01e",
+        // Origin 3 has a resource with a schema, and no scope.
+        b"\x0a\x0b\x0a\x01Q\x1a\x01v\x12\x03\x12\x01d",
+    ];
+    assert_eq!(body_in(&mut engine, &context), Ok(expected.concat()));
+}
+
+#[test]
+fn a_record_of_an_origin_that_the_host_does_not_have_is_not_sent_under_another() {
+    for origin in [1, 63, 64, 255] {
+        let (mut engine, to) = engine(DestinationConfig::OTLP);
+        let header = Header::new(to, Form::OtlpRecord, Category::Span, 1).from_origin(origin);
+        record(&mut engine, header, b"x");
+        assert!(
+            matches!(body_in(&mut engine, &CONTEXT), Err(WriteError::Invalid(_))),
+            "{origin}"
+        );
+    }
 }
 
 #[test]

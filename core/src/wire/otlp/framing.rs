@@ -7,9 +7,10 @@
 //! Export*ServiceRequest { 1: Resource* { 1: Resource, 2: Scope* { 1: InstrumentationScope, 2: record* }, 3: schema } }
 //! ```
 //!
-//! Resource and scope stand once, in front of every record. Each prefix is exact: the lengths of the records are known
-//! before the first byte is written, because they wait in the queue already encoded. So framing goes over the lengths
-//! once ([`Records`]), then over the bytes once, straight into the connection or the compressor:
+//! Resource and scope stand once, in front of their records ([`Scopes`] where one resource has several). Each prefix is
+//! exact: the lengths of the records are known before the first byte is written, because they wait in the queue already
+//! encoded. So framing goes over the lengths once ([`Records`]), then over the bytes once, straight into the connection
+//! or the compressor:
 //!
 //! ```
 //! use surgetank_core::wire::otlp::framing::{Frame, Records};
@@ -106,6 +107,20 @@ impl Records {
     }
 }
 
+/// The lengths of the scopes of one resource with their records, added up.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Scopes {
+    bytes: usize,
+}
+
+impl Scopes {
+    /// Counts in the scope of `frame` with these records.
+    pub const fn add(&mut self, frame: &Frame<'_>, records: Records) {
+        let scope = delimited_len(frame.scope_message_len(records)).saturating_add(1);
+        self.bytes = self.bytes.saturating_add(scope);
+    }
+}
+
 impl<'a> Frame<'a> {
     /// Bytes that a request has beside its records, at most: what to leave room for while choosing records.
     #[must_use]
@@ -121,21 +136,54 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// [`RequestTooLarge`] above `limits::MAX_OTLP_REQUEST_BYTES`.
     pub const fn request(&self, records: Records) -> Result<Request<'a>, RequestTooLarge> {
-        let scope_records = self.scope_fields_len().saturating_add(records.bytes);
-        let resource_records = self
-            .resource_fields_len()
-            .saturating_add(delimited_len(scope_records))
-            .saturating_add(1);
-        let body = delimited_len(resource_records).saturating_add(1);
-        if body > MAX_OTLP_REQUEST_BYTES {
-            return Err(RequestTooLarge { bytes: body });
+        let mut scopes = Scopes { bytes: 0 };
+        scopes.add(self, records);
+        match self.resource(scopes) {
+            Ok(resource) => Ok(Request { resource, records }),
+            Err(error) => Err(error),
         }
-        Ok(Request {
+    }
+
+    /// A request, or a part of one, that holds `scopes` under the resource of this frame. Write each of them by
+    /// [`Frame::write_scope_opening`] and its records.
+    ///
+    /// # Errors
+    /// [`RequestTooLarge`] above `limits::MAX_OTLP_REQUEST_BYTES`.
+    pub const fn resource(&self, scopes: Scopes) -> Result<OneResource<'a>, RequestTooLarge> {
+        let content = self.resource_fields_len().saturating_add(scopes.bytes);
+        let bytes = delimited_len(content).saturating_add(1);
+        if bytes > MAX_OTLP_REQUEST_BYTES {
+            return Err(RequestTooLarge { bytes });
+        }
+        Ok(OneResource {
             frame: *self,
-            scope_records,
-            resource_records,
-            body,
+            content,
+            bytes,
         })
+    }
+
+    /// True when `other` is a scope of the same resource.
+    #[must_use]
+    pub fn has_resource_of(&self, other: &Frame<'_>) -> bool {
+        self.resource == other.resource && self.resource_schema_url == other.resource_schema_url
+    }
+
+    /// Writes what stands in front of the first of these records, under an opened resource.
+    ///
+    /// # Errors
+    /// Those of `out`; [`WriteError::Invalid`] never.
+    pub fn write_scope_opening<W: Write + ?Sized>(
+        &self,
+        out: &mut W,
+        records: Records,
+    ) -> Result<(), WriteError<W::Error>> {
+        write_prefix(out, SECOND, self.scope_message_len(records))?;
+        write_optional(out, FIRST, self.scope)?;
+        write_optional(out, SCHEMA_URL, self.scope_schema_url.as_bytes())
+    }
+
+    const fn scope_message_len(&self, records: Records) -> usize {
+        self.scope_fields_len().saturating_add(records.bytes)
     }
 
     const fn resource_fields_len(&self) -> usize {
@@ -157,20 +205,44 @@ impl fmt::Debug for Frame<'_> {
     }
 }
 
-/// A request whose every length is known.
+/// One resource with all its scopes, whose every length is known.
+#[derive(Clone, Copy, Debug)]
+pub struct OneResource<'a> {
+    frame: Frame<'a>,
+    content: usize,
+    bytes: usize,
+}
+
+impl OneResource<'_> {
+    /// Bytes of it with everything in it, uncompressed: exactly what is written.
+    #[must_use]
+    pub const fn content_length(&self) -> usize {
+        self.bytes
+    }
+
+    /// Writes everything in front of the first scope; nothing stands after the last one.
+    ///
+    /// # Errors
+    /// Those of `out`; [`WriteError::Invalid`] never.
+    pub fn write_opening<W: Write + ?Sized>(&self, out: &mut W) -> Result<(), WriteError<W::Error>> {
+        write_prefix(out, FIRST, self.content)?;
+        write_optional(out, FIRST, self.frame.resource)?;
+        write_optional(out, SCHEMA_URL, self.frame.resource_schema_url.as_bytes())
+    }
+}
+
+/// A request of one scope whose every length is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    frame: Frame<'a>,
-    scope_records: usize,
-    resource_records: usize,
-    body: usize,
+    resource: OneResource<'a>,
+    records: Records,
 }
 
 impl Request<'_> {
     /// Bytes of the whole body, uncompressed: exactly what is written.
     #[must_use]
     pub const fn content_length(&self) -> usize {
-        self.body
+        self.resource.content_length()
     }
 
     /// Writes everything in front of the first record; nothing stands after the last one.
@@ -178,13 +250,8 @@ impl Request<'_> {
     /// # Errors
     /// Those of `out`; [`WriteError::Invalid`] never.
     pub fn write_opening<W: Write + ?Sized>(&self, out: &mut W) -> Result<(), WriteError<W::Error>> {
-        let frame = &self.frame;
-        write_prefix(out, FIRST, self.resource_records)?;
-        write_optional(out, FIRST, frame.resource)?;
-        write_optional(out, SCHEMA_URL, frame.resource_schema_url.as_bytes())?;
-        write_prefix(out, SECOND, self.scope_records)?;
-        write_optional(out, FIRST, frame.scope)?;
-        write_optional(out, SCHEMA_URL, frame.scope_schema_url.as_bytes())
+        self.resource.write_opening(out)?;
+        self.resource.frame.write_scope_opening(out, self.records)
     }
 
     /// Writes what stands in front of one record of `len` bytes. The record's bytes come next.
@@ -196,8 +263,16 @@ impl Request<'_> {
         out: &mut W,
         len: usize,
     ) -> Result<(), WriteError<W::Error>> {
-        write_prefix(out, SECOND, len)
+        write_record_opening(out, len)
     }
+}
+
+/// Writes what stands in front of one record of `len` bytes, under an opened scope. The record's bytes come next.
+///
+/// # Errors
+/// Those of `out`; [`WriteError::Invalid`] never.
+pub fn write_record_opening<W: Write + ?Sized>(out: &mut W, len: usize) -> Result<(), WriteError<W::Error>> {
+    write_prefix(out, SECOND, len)
 }
 
 /// The length of already encoded requests of one signal, written one after another.

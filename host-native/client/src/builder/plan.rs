@@ -75,6 +75,7 @@ impl ClientBuilder {
             public_key: dsn.public_key().to_owned(),
             resource: Vec::new(),
             scope: Vec::new(),
+            origins: Arc::default(),
         };
         Ok(Some((planned, context)))
     }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::clock::wall;
 use super::door::{Door, in_queue};
 use super::exporter::{Answer, Endpoint, Exporter, Outgoing};
+use super::origins::Origins;
 use super::status::{Fill, Snapshot, report};
 use super::sums::Sums;
 use super::{DeliveryConfig, DeliveryError, DestinationSpec};
@@ -76,6 +77,7 @@ struct DestinationParts {
     environment: Option<String>,
     resource: Vec<u8>,
     scope: Vec<u8>,
+    origins: Arc<Origins>,
 }
 
 /// What one round of polling came to.
@@ -144,6 +146,7 @@ impl<E: Exporter> Kernel<E> {
                 environment: spec.environment,
                 resource: spec.resource,
                 scope: spec.scope,
+                origins: spec.origins,
             }),
         };
         if self.open.len() <= id.index() {
@@ -448,6 +451,7 @@ fn prepare<E: Exporter>(
         .ok_or(Unsendable::NoDestination)?;
     let endpoint = endpoint(request.kind());
     let mut body = Body(Vec::with_capacity(request.payload_bytes() as usize + 512));
+    let origins = opened.spec.origins.frames();
     let context = BodyContext {
         sent_at: wall(),
         sdk_name: &opened.spec.sdk_name,
@@ -457,6 +461,7 @@ fn prepare<E: Exporter>(
         environment: opened.spec.environment.as_deref(),
         resource: &opened.spec.resource,
         scope: &opened.spec.scope,
+        origins: &origins,
     };
     request
         .write_body(&context, &mut body)

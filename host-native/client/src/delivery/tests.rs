@@ -94,6 +94,7 @@ fn spec() -> DestinationSpec<()> {
         environment: None,
         resource: Vec::new(),
         scope: Vec::new(),
+        origins: Arc::default(),
         target: (),
     }
 }
