@@ -45,6 +45,8 @@ pub mod diagnostics;
 pub mod environment;
 mod ids;
 mod json;
+#[cfg(feature = "opentelemetry")]
+pub mod opentelemetry;
 pub mod sentry;
 
 pub use body::Compression;

@@ -1,0 +1,84 @@
+//! Drop-ins for the OpenTelemetry SDK (crate `opentelemetry_sdk`): a span processor, a log processor, a sampler.
+//!
+//! The providers stay as they are but for the processor, in place of a batch processor with an OTLP exporter:
+//!
+//! ```
+//! use std::time::Duration;
+//! use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+//! use opentelemetry_sdk::trace::SdkTracerProvider;
+//!
+//! # let endpoint = "http://127.0.0.1:9";
+//! let client = surgetank::Client::builder().otlp_endpoint(endpoint).build()?; // or ClientBuilder::from_env()?.build()?
+//! let provider = SdkTracerProvider::builder()
+//!     .with_span_processor(surgetank::opentelemetry::SpanProcessor::new(&client))
+//!     .with_sampler(surgetank::opentelemetry::Sampler::new(&client)) // optional: fewer traces under pressure
+//!     .build();
+//!
+//! provider.tracer("shop").in_span("checkout", |_| {});
+//!
+//! // At the end of the program. Nobody listens at that address, so this takes the time it is given, and no more.
+//! let delivered = provider.shutdown_with_timeout(Duration::from_millis(200));
+//! # assert!(delivered.is_err());
+//! # let dropped = client.close(Duration::ZERO);
+//! # assert_eq!(dropped.sums.of(surgetank::Category::Span).recorded, 1);
+//! # Ok::<(), surgetank::BuildError>(())
+//! ```
+//!
+//! Logs go the same way: `SdkLoggerProvider::builder().with_log_processor(LogProcessor::new(&client))`. One client serves
+//! both, and any number of providers; it ends when its last handle is dropped, or by [`Client::close`].
+//!
+//! # What differs from the SDK's batch processors
+//!
+//! | | `BatchSpanProcessor`, `BatchLogProcessor` | these |
+//! |---|---|---|
+//! | ending a span, emitting a log | copied to the heap and sent to a thread | encoded into fixed memory, on the spot |
+//! | capacity | 2048 records of any size | bytes: [`memory`](crate::ClientBuilder::memory) for everything |
+//! | when full | newest dropped, number told at shutdown | by priority and whole trace, counted by reason at once |
+//! | failed request | dropped, or retried while the queue fills | waits its back-off while others go on, up to 10 minutes |
+//! | `force_flush` | at most 5 s | at most [`FLUSH_TIMEOUT`] or what is set; also sends logs and spans of other providers |
+//! | `shutdown` | gives up after its time-out, what is queued is lost | keeps its time-out; what is left is delivered as long as the client lives |
+//! | `fork` | the child has no thread, its queue fills | the child has a client of its own |
+//! | telemetry of the sending itself | suppressed on the SDK's thread | refused on the delivery thread and counted as `reentrant` |
+//! | limits | counts of spans | also value lengths, and logs: the stricter of the SDK's and [`limits`](crate::ClientBuilder::limits) |
+//! | links to an invalid span | sent with zeros | left out and counted in `dropped_links_count` |
+//! | gRPC | by feature | no: OTLP over HTTP with protobuf |
+//! | `OTEL_BSP_*`, `OTEL_BLRP_*` | each its own | the shorter delay and smaller batch hold for both; queue sizes are ignored, with a [warning](crate::Client::warnings) |
+//!
+//! Resource and instrumentation scopes are the provider's and the tracers' own: each stands once per request, in front of
+//! its records. After 63 scopes in one client, records of further ones carry theirs themselves, which is as true and only
+//! longer. A provider's resource takes the place of what [`resource_attribute`](crate::ClientBuilder::resource_attribute)
+//! and the like give to records of the client's own methods.
+//!
+//! # How to see that it works
+//!
+//! ```
+//! # let client = surgetank::Client::builder().build()?;
+//! let status = client.status();
+//! let spans = status.totals.of(surgetank::Category::Span);
+//! println!("{:?}: {} recorded, {} delivered", status.health.level, spans.recorded, spans.delivered);
+//! for lost in status.totals.reasons() {
+//!     println!("lost {} {}: {}", lost.quantity, lost.category.as_str(), lost.reason.as_str());
+//! }
+//! # Ok::<(), surgetank::BuildError>(())
+//! ```
+//!
+//! [`ClientBuilder::debug`](crate::ClientBuilder::debug) writes what happens (refused requests, retries, health) to
+//! standard error.
+
+mod log;
+mod sampler;
+mod source;
+mod span;
+mod value;
+
+use core::time::Duration;
+
+#[cfg(doc)]
+use crate::Client;
+
+pub use log::LogProcessor;
+pub use sampler::Sampler;
+pub use span::SpanProcessor;
+
+/// How long a processor's `force_flush` may take unless that is set: 5 s, as in the SDK.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,200 @@
+//! Spans that end become records.
+
+use core::fmt;
+use core::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ::opentelemetry::Context;
+use ::opentelemetry::trace::{self, SpanContext};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Span as SdkSpan, SpanData};
+use surgetank_core::item::{DropReason, Signal};
+use surgetank_core::wire::otlp::encode::{Event, Limits, Link, Span, SpanId, SpanKind, Status, TraceId};
+use surgetank_core::wire::otlp::protobuf::Out;
+
+use super::FLUSH_TIMEOUT;
+use super::source::Source;
+use super::value::{fill_array, fill_attributes, plain};
+use crate::client::{Client, span_header};
+use crate::json::Encode;
+
+/// It is known whether the parent, or the span that a link points to, is remote; and it is (`SpanFlags` of OTLP).
+const KNOWS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+
+/// Takes the spans of a tracer provider to a [`Client`], in place of the SDK's `BatchSpanProcessor` and OTLP exporter.
+///
+/// A span that ends is encoded straight into the client's memory on the thread that ends it: no lock, no allocation
+/// beside the SDK's own, no waiting. What cannot be taken is dropped and counted in [`Client::status`]. Spans that are
+/// not sampled are passed over, and nothing happens when a span starts.
+pub struct SpanProcessor {
+    source: Source,
+}
+
+impl SpanProcessor {
+    /// A processor that records to `client`, which should have an OTLP destination for traces; without one, and where
+    /// `OTEL_SDK_DISABLED` turned it off, spans are ignored.
+    #[must_use]
+    pub fn new(client: &Client) -> Self {
+        Self {
+            source: Source::new(client, Signal::Traces, FLUSH_TIMEOUT),
+        }
+    }
+
+    /// How long `force_flush` may take, which has no time-out of its own in the SDK. Default [`FLUSH_TIMEOUT`].
+    #[must_use]
+    pub fn with_flush_timeout(mut self, timeout: Duration) -> Self {
+        self.source.flush_timeout = timeout;
+        self
+    }
+}
+
+impl fmt::Debug for SpanProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpanProcessor")
+            .field("client", &self.source.client)
+            .finish_non_exhaustive()
+    }
+}
+
+impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
+    fn on_start(&self, _span: &mut SdkSpan, _context: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        let client = &self.source.client;
+        if !span.span_context.is_sampled() {
+            return;
+        }
+        let Some(destination) = client.otlp(Signal::Traces) else {
+            return;
+        };
+        let Some((trace_id, span_id)) = ids(&span.span_context) else {
+            let header = span_header(destination, None);
+            let _ = client.refuse(&header, DropReason::Invalid);
+            return;
+        };
+        let encoded = EncodedSpan {
+            span: &span,
+            trace_id,
+            span_id,
+            limits: &client.limits().spans,
+        };
+        let header = span_header(destination, Some(&trace_id));
+        // What became of it is counted.
+        let _ = self
+            .source
+            .record(header, &span.instrumentation_scope, None, &encoded);
+    }
+
+    /// Sends what was recorded and waits for it, at most the time of [`SpanProcessor::with_flush_timeout`].
+    fn force_flush(&self) -> OTelSdkResult {
+        self.source.flush(self.source.flush_timeout)
+    }
+
+    /// Takes no more spans, sends what was recorded and waits for it, at most `timeout`. The client stays open: other
+    /// providers may use it, and what is left goes on being delivered.
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.source.shut_down(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.source.set_resource(resource);
+    }
+}
+
+struct EncodedSpan<'a> {
+    span: &'a SpanData,
+    trace_id: TraceId,
+    span_id: SpanId,
+    limits: &'a Limits,
+}
+
+impl Encode for EncodedSpan<'_> {
+    fn encode<O: Out>(&self, out: &mut O) {
+        let span = self.span;
+        let linked = span
+            .links
+            .iter()
+            .filter_map(|link| Some((link, ids(&link.span_context)?)));
+        let invalid_links = span.links.len().saturating_sub(linked.clone().count());
+        let wire = Span {
+            parent_span_id: SpanId::new(span.parent_span_id.to_bytes()),
+            flags: flags(&span.span_context, span.parent_span_is_remote),
+            kind: match span.span_kind {
+                trace::SpanKind::Internal => SpanKind::Internal,
+                trace::SpanKind::Server => SpanKind::Server,
+                trace::SpanKind::Client => SpanKind::Client,
+                trace::SpanKind::Producer => SpanKind::Producer,
+                trace::SpanKind::Consumer => SpanKind::Consumer,
+            },
+            start_unix_nanos: nanos(span.start_time),
+            end_unix_nanos: nanos(span.end_time),
+            dropped_attributes: span.dropped_attributes_count,
+            dropped_events: span.events.dropped_count,
+            dropped_links: span
+                .links
+                .dropped_count
+                .saturating_add(u32::try_from(invalid_links).unwrap_or(u32::MAX)),
+            status: match &span.status {
+                trace::Status::Unset => Status::Unset,
+                trace::Status::Ok => Status::Ok,
+                trace::Status::Error { description } => Status::Error { message: description },
+            },
+            ..Span::new(self.trace_id, self.span_id, &span.name)
+        };
+        wire.encode_with(out, self.limits, |parts| {
+            parts.trace_state(|| span.span_context.trace_state().into_iter());
+            for attribute in &span.attributes {
+                let key = attribute.key.as_str();
+                match plain(&attribute.value) {
+                    Ok(value) => parts.attribute(key, value),
+                    Err(array) => parts.array_attribute(key, |values| fill_array(values, array)),
+                }
+            }
+            for event in span.events.iter() {
+                let wire = Event {
+                    time_unix_nanos: nanos(event.timestamp),
+                    name: &event.name,
+                    attributes: &[],
+                    dropped_attributes: event.dropped_attributes_count,
+                };
+                parts.event(&wire, |attributes| fill_attributes(attributes, &event.attributes));
+            }
+            for (link, (trace_id, span_id)) in linked {
+                let wire = Link {
+                    trace_id,
+                    span_id,
+                    trace_state: "",
+                    attributes: &[],
+                    dropped_attributes: link.dropped_attributes_count,
+                    flags: flags(&link.span_context, link.span_context.is_remote()),
+                };
+                let trace_state = || link.span_context.trace_state().into_iter();
+                parts.link_in(&wire, trace_state, |attributes| {
+                    fill_attributes(attributes, &link.attributes);
+                });
+            }
+        });
+    }
+}
+
+/// Both ids, unless one of them is zero.
+fn ids(context: &SpanContext) -> Option<(TraceId, SpanId)> {
+    Some((
+        TraceId::new(context.trace_id().to_bytes())?,
+        SpanId::new(context.span_id().to_bytes())?,
+    ))
+}
+
+fn flags(context: &SpanContext, remote: bool) -> u32 {
+    let remote = if remote { IS_REMOTE } else { 0 };
+    u32::from(context.trace_flags().to_u8()) | KNOWS_REMOTE | remote
+}
+
+/// Nanoseconds since 1970; 0 before it.
+pub(super) fn nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    // 64 bits last until 2554.
+    since.as_nanos() as u64
+}

@@ -1,0 +1,176 @@
+//! Ending a span and emitting a log allocate nothing of ours: counted inside the processors' own calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
+use opentelemetry::trace::{
+    Link, Span as _, SpanBuilder, SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId,
+    TraceState, Tracer as _, TracerProvider as _,
+};
+use opentelemetry::{Array, Context, InstrumentationScope, KeyValue, Value};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{SdkLogRecord, SdkLoggerProvider};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use surgetank::Category;
+use surgetank::opentelemetry::{LogProcessor, SpanProcessor};
+
+use crate::support::counting::allocations;
+use crate::support::{Reply, Server};
+use crate::{PATIENT, builder};
+
+/// Calls of a processor, and allocations in them.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    calls: Arc<AtomicU64>,
+    allocations: Arc<AtomicU64>,
+}
+
+impl Counts {
+    fn count(&self, work: impl FnOnce()) {
+        self.allocations.fetch_add(allocations(work), Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> (u64, u64) {
+        (
+            self.calls.swap(0, Ordering::Relaxed),
+            self.allocations.swap(0, Ordering::Relaxed),
+        )
+    }
+}
+
+#[derive(Debug)]
+struct Counted<P> {
+    inner: P,
+    counts: Counts,
+}
+
+impl opentelemetry_sdk::trace::SpanProcessor for Counted<SpanProcessor> {
+    fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &Context) {
+        self.inner.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.counts.count(|| self.inner.on_end(span));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+impl opentelemetry_sdk::logs::LogProcessor for Counted<LogProcessor> {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        self.counts.count(|| self.inner.emit(record, scope));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// More than the table of scopes holds, so that records carry their scope themselves, too.
+const SCOPES: usize = 70;
+
+#[test]
+fn neither_a_span_nor_a_log_allocates() {
+    assert!(allocations(|| drop(Box::new(1))) > 0, "the counter counts");
+    let server = Server::start(|_, _| Reply::ok());
+    let client = builder(&server).build().expect("a client");
+    assert!(client.start());
+    let (spans, logs) = (Counts::default(), Counts::default());
+    let tracers = SdkTracerProvider::builder()
+        .with_span_processor(Counted {
+            inner: SpanProcessor::new(&client),
+            counts: spans.clone(),
+        })
+        .build();
+    let loggers = SdkLoggerProvider::builder()
+        .with_log_processor(Counted {
+            inner: LogProcessor::new(&client),
+            counts: logs.clone(),
+        })
+        .build();
+    let state: TraceState = "ot=th:8,vendor=x".parse().expect("a trace state");
+    let parent = SpanContext::new(
+        TraceId::from(5),
+        SpanId::from(6),
+        TraceFlags::SAMPLED,
+        true,
+        state,
+    );
+    let facts = || {
+        vec![
+            KeyValue::new("text", "value"),
+            KeyValue::new("list", Value::Array(Array::I64(vec![1, 2]))),
+        ]
+    };
+    let record_all = || {
+        for number in 0..SCOPES {
+            let scope = InstrumentationScope::builder(format!("scope {number}"))
+                .with_version("1")
+                .with_attributes(facts())
+                .build();
+            let tracer = tracers.tracer_with_scope(scope.clone());
+            let builder = SpanBuilder::from_name("span")
+                .with_attributes(facts())
+                .with_links(vec![Link::new(parent.clone(), facts(), 0)]);
+            let context = Context::new().with_remote_span_context(parent.clone());
+            let mut span = tracer.build_with_context(builder, &context);
+            span.add_event("event", facts());
+            span.set_status(Status::error("no"));
+            span.end();
+            let logger = loggers.logger_with_scope(scope);
+            let mut record = logger.create_log_record();
+            record.set_severity_number(Severity::Info);
+            record.set_body("a line".into());
+            record.set_target("app::db");
+            record.add_attribute("list", AnyValue::ListAny(Box::new(vec![1.into(), "x".into()])));
+            record.set_trace_context(TraceId::from(5), SpanId::from(6), None);
+            logger.emit(record);
+        }
+    };
+    // Each scope is kept when it is first seen.
+    record_all();
+    assert_eq!(spans.take().0, SCOPES as u64);
+    assert_eq!(logs.take().0, SCOPES as u64);
+    for round in 0..20 {
+        record_all();
+        assert_eq!(
+            (spans.take(), logs.take()),
+            ((SCOPES as u64, 0), (SCOPES as u64, 0)),
+            "round {round}"
+        );
+    }
+    assert!(client.close(PATIENT).complete);
+    let totals = client.status().totals;
+    for category in [Category::Span, Category::LogItem] {
+        let sums = totals.of(category);
+        assert_eq!(
+            (sums.recorded, sums.delivered),
+            (21 * SCOPES as u64, 21 * SCOPES as u64)
+        );
+    }
+    record_all();
+    assert_eq!(spans.take(), (SCOPES as u64, 0), "refused when closed");
+    assert_eq!(logs.take(), (SCOPES as u64, 0), "refused when closed");
+}
