@@ -5,6 +5,9 @@
 use std::env;
 use std::fs;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use surgetank_core::time::Instant;
 use surgetank_tests::scenario::call::{Call, Reply};
 use surgetank_tests::scenario::expected::{difference, scenarios};
@@ -315,6 +318,48 @@ fn the_description_has_every_word_of_the_language() {
         for word in words.split(", ") {
             assert!(described.contains(&word), "{script}: nothing about `{word}`");
         }
+    }
+}
+
+/// A word of the language, or none at all.
+fn word() -> impl Strategy<Value = String> {
+    let known = "set destination sentry otlp at wait clock record lose serve answer probe poll polls flush close status \
+                 envelope event+session item log span request json traces times every fill trace new gated priority low \
+                 nobody error queue_overflow 200 503 fail timeout after retry_after rate_limits body_hex oldest r1 within \
+                 memory slot on off 0 1 7 -1 +2s -3h 5ms 9999999h 0aff \"a b\" \"\\n\" # \"";
+    let known: Vec<String> = known.split(' ').map(str::to_owned).collect();
+    prop_oneof![9 => select(known), 1 => "\\PC{0,8}"]
+}
+
+/// Statements of the committed scripts that fit these two destinations, for other stories than theirs.
+const BOTH: &str = "set memory 8KiB\ndestination sentry sentry in_flight 3 8\ndestination collector otlp\n";
+
+fn statements() -> Vec<String> {
+    let scenarios = scenarios().expect("the folder of scenarios");
+    let lines = scenarios.iter().flat_map(|scenario| scenario.script.lines());
+    // Without answers to requests that may not be there.
+    let lines = lines.filter(|line| !line.starts_with("answer "));
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.replace("at ", "wait "))
+        .filter(|line| parse::parse(&format!("{BOTH}poll\n{line}")).is_ok())
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn any_story_balances(lines in vec(select(statements()), 0..30)) {
+        let script = format!("{BOTH}{}", lines.join("\n"));
+        if let Err(fault) = run(&script) {
+            prop_assert!(!fault.right.contains("bug") && !fault.wrong.contains("reply"), "{fault}\n{script}");
+        }
+    }
+
+    #[test]
+    fn any_text_is_played_or_refused(lines in vec(vec(word(), 0..8), 0..12)) {
+        let lines: Vec<String> = lines.iter().map(|words| words.join(" ")).collect();
+        let _ = run(&lines.join("\n"));
+        let _ = run(&format!("destination sentry sentry\n{}", lines.join("\n")));
     }
 }
 
