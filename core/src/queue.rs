@@ -16,7 +16,7 @@
 //! and payload. All access is by checked offsets: an out-of-range index (only corrupted memory can cause one) reads
 //! as nothing and writes nothing.
 //!
-//! The first blocks hold the [index of traces](traces).
+//! The first blocks hold the index of traces (`queue/traces.rs`).
 
 mod lists;
 mod traces;
