@@ -11,7 +11,7 @@ use surgetank::{Category, Client, Outcome};
 
 use support::{Received, Reply, Server, envelope};
 
-const PATIENT: Duration = Duration::from_secs(20);
+const PATIENT: Duration = Duration::from_secs(60);
 
 fn messages(requests: &[Received]) -> Vec<String> {
     let mut messages: Vec<String> = requests
@@ -24,14 +24,14 @@ fn messages(requests: &[Received]) -> Vec<String> {
     messages
 }
 
-/// Runs `work` in a child; it says whether all went well. The child ends by itself after 30 s at the latest.
+/// Runs `work` in a child; it says whether all went well. The child ends by itself after 90 s at the latest.
 fn in_child(work: impl FnOnce() -> bool) -> libc::pid_t {
     // SAFETY: the child runs this thread alone. What it calls takes no lock that another thread of the parent could
     // hold, apart from the C library's own, which it keeps usable across `fork`. It ends without running destructors.
     unsafe {
         match libc::fork() {
             0 => {
-                libc::alarm(30);
+                libc::alarm(90);
                 libc::_exit(i32::from(!work()));
             }
             child => {

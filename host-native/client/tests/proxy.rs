@@ -9,7 +9,7 @@ use surgetank::sentry::Level;
 
 use support::{Reply, Server};
 
-const PATIENT: Duration = Duration::from_secs(20);
+const PATIENT: Duration = Duration::from_secs(60);
 
 #[test]
 fn requests_go_through_the_proxy_of_the_environment() {

@@ -26,7 +26,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use support::envelope;
 
-const PATIENT: Duration = Duration::from_secs(20);
+const PATIENT: Duration = Duration::from_secs(60);
 
 /// An authority with a server's and a client's certificate.
 struct Authority {

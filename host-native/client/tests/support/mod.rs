@@ -17,6 +17,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpSocket;
+
 pub mod counting;
 pub mod envelope;
 pub mod otlp;
@@ -142,10 +144,13 @@ impl Server {
         }
     }
 
-    /// An address on which nobody listens.
-    pub fn refused() -> SocketAddr {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
-        listener.local_addr().expect("the port just bound")
+    /// An address on which nobody listens, and what keeps anyone from it.
+    pub fn refused() -> (SocketAddr, TcpSocket) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .expect("a free loopback port");
+        (socket.local_addr().expect("the port just bound"), socket)
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -164,9 +169,9 @@ impl Server {
         self.state.requests.lock().expect("not poisoned").clone()
     }
 
-    /// Waits until `enough` holds for what has arrived; panics after 20 s.
+    /// Waits until `enough` holds for what has arrived; panics after a minute.
     pub fn wait_for(&self, enough: impl Fn(&[Received]) -> bool) -> Vec<Received> {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(60);
         let mut requests = self.state.requests.lock().expect("not poisoned");
         while !enough(&requests) {
             let left = until.saturating_duration_since(Instant::now());
