@@ -118,6 +118,7 @@ fn a_declared_length_over_the_limit_is_refused_unread() {
 
 #[test]
 fn half_a_body_is_not_held_open() {
+    // Without the option it would be for 15 s.
     let sidecar = Sidecar::start(&["--body-timeout", "300ms"]);
     let mut stream = TcpStream::connect(sidecar.address()).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -134,7 +135,7 @@ fn half_a_body_is_not_held_open() {
     assert!(answer.contains("did not arrive in time"), "{answer}");
     let took = started.elapsed();
     assert!(
-        took >= Duration::from_millis(300) && took < Duration::from_secs(5),
+        took >= Duration::from_millis(300) && took < Duration::from_secs(12),
         "{took:?}"
     );
 }

@@ -1,11 +1,8 @@
 //! The embedded store from outside: kept across restarts and crashes, shown live and whole.
 
-use crate::sidecar::{Sidecar, parts, program};
+use crate::sidecar::{Sidecar, parts, program, run};
 use crate::{KEY, SOON, envelope, event_id};
 use rustix::process::Signal;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-use std::sync::mpsc::channel;
 
 #[test]
 fn what_was_kept_is_there_after_a_restart() {
@@ -49,19 +46,7 @@ fn tail_prints_what_arrives() {
         200
     );
     sidecar.stored(1);
-    let mut tail = program(&["tail", "-n", "1", "--data-dir"])
-        .arg(sidecar.directory().path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (sender, lines) = channel();
-    let stdout = BufReader::new(tail.stdout.take().unwrap());
-    std::thread::spawn(move || {
-        stdout
-            .lines()
-            .map_while(Result::ok)
-            .try_for_each(|line| sender.send(line))
-    });
+    let (_tail, lines) = run(program(&["tail", "-n", "1", "--data-dir"]).arg(sidecar.directory().path()));
     let line = lines.recv_timeout(SOON).unwrap();
     assert!(
         line.contains("project 42  event") && line.contains("error    before"),
@@ -88,8 +73,6 @@ fn tail_prints_what_arrives() {
             .unwrap()
             .contains("log          info     two")
     );
-    tail.kill().unwrap();
-    tail.wait().unwrap();
 }
 
 #[test]
@@ -182,22 +165,14 @@ fn wrong_options_are_answered_with_right_ones() {
 #[test]
 fn settings_come_from_the_environment_too() {
     let directory = tempfile::tempdir().unwrap();
-    let mut child = program(&[])
+    let (_running, lines) = run(program(&[])
         .env("SURGETANK_LISTEN", "127.0.0.1:0")
         .env("SURGETANK_OTLP_LISTEN", "127.0.0.1:0")
         .env("SURGETANK_DATA_DIR", directory.path())
         .env("SURGETANK_SENTRY_UPSTREAM", "http://127.0.0.1:9")
         .env("SURGETANK_OTLP_UPSTREAM", "http://127.0.0.1:9")
-        .env("SURGETANK_MEMORY", "16MiB")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+        .env("SURGETANK_MEMORY", "16MiB"));
+    let line = lines.recv_timeout(SOON).unwrap();
     let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(
         (ready["event"].as_str(), ready["mode"].as_str()),

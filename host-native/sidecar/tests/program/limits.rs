@@ -31,13 +31,12 @@ fn a_limit_reaches_senders_as_a_429_for_what_it_covers() {
     assert!(body.contains("rate limit"), "{body}");
     let groups = headers["x-sentry-rate-limits"].to_str().unwrap();
     let (errors, traces) = groups.split_once(", ").unwrap();
-    assert!(
-        ["60:error:project", "59:error:project"].contains(&errors),
-        "{groups}"
-    );
+    let (seconds, rest) = errors.split_once(':').unwrap();
+    assert_eq!(rest, "error:project", "{groups}");
+    assert!((1..=60).contains(&seconds.parse::<u32>().unwrap()), "{groups}");
     assert!(traces.ends_with(":transaction;span:key"), "{groups}");
     let longest: u32 = headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((2650..=2700).contains(&longest), "{longest}");
+    assert!((2600..=2700).contains(&longest), "{longest}");
 
     assert_eq!(
         parts(sidecar.send(envelope("check_in", "{}"))).0,
@@ -111,8 +110,18 @@ fn what_a_limit_stopped_is_told_upstream() {
 
 #[test]
 fn a_limit_ends_when_it_said_it_would() {
-    let (upstream, sidecar) = limited("1:error:key", 200);
+    // Each session renews the limit: a single one may be over before a busy machine looks.
+    let upstream = Upstream::start();
+    upstream.behave(|_, request| {
+        if request.items().iter().any(|(kind, _)| kind == "session") {
+            Reply::Answer(200, "x-sentry-rate-limits: 1:error:key\r\n".to_owned())
+        } else {
+            OK
+        }
+    });
+    let sidecar = Sidecar::start(&["--sentry-upstream", &upstream.url()]);
     eventually("the limit", || {
+        assert_eq!(parts(sidecar.send(envelope("session", "{}"))).0, 200);
         (parts(sidecar.send(envelope("event", "{}"))).0 == 429).then_some(())
     });
     eventually("its end", || {

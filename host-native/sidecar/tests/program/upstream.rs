@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::Instant;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Recorded {
     /// Names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
+    /// Before it was answered.
+    pub(crate) arrived: Instant,
 }
 
 impl Recorded {
@@ -187,7 +189,13 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Recorded> {
         .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Recorded { path, headers, body })
+    let arrived = now();
+    Some(Recorded {
+        path,
+        headers,
+        body,
+        arrived,
+    })
 }
 
 /// An address nobody listens on, and how to begin listening there.
@@ -208,9 +216,4 @@ impl Absent {
             TcpListener::bind(&self.0).ok()
         }))
     }
-}
-
-/// Seconds since a moment, for bounds on both sides.
-pub(crate) fn since(start: std::time::Instant) -> Duration {
-    now().duration_since(start)
 }
