@@ -117,7 +117,7 @@ pub use memory::Word;
 pub use slot::{Slot, SlotFull};
 pub use storage::{CapacityError, SharedStorage};
 
-use crate::item::{CategorySet, Count, DropReason, Header, Outcome};
+use crate::item::{CategorySet, Count, DropReason, Header, Outcome, Priority};
 use crate::limits::INTAKE_GATES;
 use crate::ring::ALIGN;
 use core::fmt;
@@ -241,6 +241,13 @@ impl<S: SharedStorage> Intake<S> {
     #[must_use]
     pub fn fill_bytes(&self) -> usize {
         self.ring().fill()
+    }
+
+    /// True unless a record with a payload of so many bytes would now find the ring filled up to the share of its lane. For
+    /// a host that lets records in one at a time and refuses without counting: the answer then holds until its next record.
+    #[must_use]
+    pub fn has_room(&self, priority: Priority, payload: usize) -> bool {
+        payload > self.max_payload() || self.ring().has_room(priority, payload)
     }
 
     /// The gate of the destination with this index. Indices from `INTAKE_GATES - 1` on share the last one: publish to

@@ -189,6 +189,17 @@ impl<'a> Ring<'a> {
         Err(DropReason::QueueOverflow)
     }
 
+    /// True unless [`claim`](Self::claim) would now find the ring filled up to the share of this lane.
+    pub(super) fn has_room(self, priority: Priority, payload: usize) -> bool {
+        // Relaxed: nothing is read or written on the strength of it.
+        let tail = self.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED;
+        let head = self.state.head.0.position.load(Ordering::Relaxed);
+        let total = align_up(payload.wrapping_add(OVERHEAD_BYTES));
+        let share = self.state.tail.0.shares.get(priority.index()).copied();
+        let place = ring::place(tail, head, self.memory.capacity(), total, share.unwrap_or(0));
+        !matches!(place, Place::Full)
+    }
+
     /// True when the bytes up to `end` are not in use by records one lap behind.
     fn is_within_capacity(self, end: usize) -> bool {
         step!();

@@ -142,6 +142,7 @@ impl<E: Exporter> Delivery<E> {
     #[must_use]
     pub fn has_room(&self, priority: Priority, payload_bytes: usize) -> bool {
         self.shared.door.room().has(priority, in_queue(payload_bytes))
+            && self.shared.intake.has_room(priority, payload_bytes)
     }
 
     /// As [`Delivery::record`], but refuses a record that might not find room in the engine's queue, for hosts that
@@ -167,7 +168,8 @@ impl<E: Exporter> Delivery<E> {
         }
         let mut room = shared.door.room();
         let needed = in_queue(payload.len());
-        if !room.has(header.priority, needed) {
+        // The lock is held, so what has room in the intake keeps it until it is there.
+        if !room.has(header.priority, needed) || !shared.intake.has_room(header.priority, payload.len()) {
             return Outcome::Dropped(DropReason::QueueOverflow);
         }
         let outcome = self.record(header, payload);

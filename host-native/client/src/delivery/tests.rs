@@ -404,6 +404,23 @@ fn a_producer_in_the_middle_of_a_record_holds_up_flush_and_shows() {
 }
 
 #[test]
+fn what_finds_no_room_in_the_intake_is_refused_and_not_counted_where_the_host_promises_room() {
+    let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Accept));
+    let _ = delivery.record(&span(id), b"starts the thread");
+    assert!(delivery.flush(PATIENT).complete);
+    // Nothing behind it leaves the intake.
+    let slot = delivery.shared.intake.reserve(&span(id), 8).unwrap();
+    let taken = (0..)
+        .take_while(|_| delivery.record_in_room(&span(id), &[0; 500]) == Outcome::Queued)
+        .count() as u64;
+    assert!(delivery.shared.intake.fill_bytes() > delivery.shared.intake.capacity() / 2);
+    let _ = slot.commit();
+    assert!(delivery.close(PATIENT).complete);
+    let sums = totals(&delivery);
+    assert_eq!((sums.delivered, sums.dropped), (taken + 2, 0));
+}
+
+#[test]
 fn close_ends_although_a_producer_never_commits_and_says_what_it_leaves() {
     let (delivery, id) = delivery(config(), TestExporter::new(Behaviour::Accept));
     let slot = delivery.shared.intake.reserve(&span(id), 100).unwrap();
