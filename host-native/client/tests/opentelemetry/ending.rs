@@ -76,6 +76,8 @@ fn a_stalled_server_holds_up_neither_flush_nor_shutdown() {
         );
     }
     let _ = client.close(Duration::ZERO);
+    // The thread may take its time to count what it dropped; this waits for it.
+    let _ = client.flush(PATIENT);
     let totals = client.status().totals;
     assert_eq!(totals.of(Category::Span).queued(), 0);
     assert_eq!(totals.of(Category::Span).dropped, 1);

@@ -95,7 +95,8 @@ const SCOPES: usize = 70;
 fn neither_a_span_nor_a_log_allocates() {
     assert!(allocations(|| drop(Box::new(1))) > 0, "the counter counts");
     let server = Server::start(|_, _| Reply::ok());
-    let client = builder(&server).build().expect("a client");
+    // Room for all of it, should the delivery thread get no turn meanwhile.
+    let client = builder(&server).memory(64 << 20).build().expect("a client");
     assert!(client.start());
     let (spans, logs) = (Counts::default(), Counts::default());
     let tracers = SdkTracerProvider::builder()
