@@ -224,6 +224,14 @@ impl Client {
         Some((DestinationId::new(0, 0), context))
     }
 
+    /// As [`Client::record`], for what mostly has less than a kilobyte.
+    pub(crate) fn record_short(&self, header: &Header, value: &impl Encode) -> Outcome {
+        match self.inner.process() {
+            Ok(process) => process.delivery.record_short(header, value),
+            Err(reason) => Outcome::Dropped(reason),
+        }
+    }
+
     pub(crate) fn record(&self, header: &Header, value: &impl Encode) -> Outcome {
         match self.inner.process() {
             Ok(process) => process.delivery.record_encoded(header, value),

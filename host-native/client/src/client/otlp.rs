@@ -25,7 +25,7 @@ impl Client {
             limits: &self.inner.plan.limits.spans,
         };
         let header = span_header(destination, Some(&span.trace_id));
-        self.record(&header, &encoded)
+        self.record_short(&header, &encoded)
     }
 
     /// Records an OTLP log record, under the client's limits. It was observed now if it does not say when.
@@ -42,7 +42,7 @@ impl Client {
             limits: &self.inner.plan.limits.logs,
         };
         let header = Header::new(destination, Form::OtlpRecord, Category::LogItem, 1);
-        self.record(&header, &encoded)
+        self.record_short(&header, &encoded)
     }
 
     /// Records a ready-made `Export*ServiceRequest` in protobuf with `items` spans, log records or metrics in it.
