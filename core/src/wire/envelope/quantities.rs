@@ -14,8 +14,8 @@
 //! is inside for arrays and objects, names included (Relay's rule for the categories in bytes). Nothing counts less
 //! than 1, so that no item can vanish from the books.
 //!
-//! [`ItemScan`] reads what must be read of a payload, in pieces and without keeping it. A payload that is no valid
-//! JSON counts as far as it could be read.
+//! [`ItemScan`] reads what must be read of a payload, in pieces and without keeping it; of the rest it follows only the
+//! brackets. A payload that is seen to be no valid JSON counts as far as it could be read.
 
 use super::header::{AttachmentForm, ItemHeader, ProfileSide};
 use super::item_type::ItemType;
@@ -248,11 +248,15 @@ impl ItemScan {
         match token {
             Token::Part(piece) => {
                 self.text_bytes = self.text_bytes.saturating_add(piece.len() as u64);
-                self.name.push(piece);
+                if self.scanner.is_in_name() {
+                    self.name.push(piece);
+                }
             }
             Token::Char(character) => {
                 self.text_bytes = self.text_bytes.saturating_add(character.len_utf8() as u64);
-                self.name.push_char(character);
+                if self.scanner.is_in_name() {
+                    self.name.push_char(character);
+                }
             }
             _ => {
                 match self.reads {
@@ -261,9 +265,27 @@ impl ItemScan {
                     Reads::Aggregates => self.aggregates(token),
                     Reads::Records => self.records(token),
                 }
+                if matches!(token, Token::ObjectStart | Token::ArrayStart) && !self.looks_into() {
+                    self.scanner.pass_over();
+                }
                 self.text_bytes = 0;
                 self.name.clear();
             }
+        }
+    }
+
+    /// True when something inside the bracket that was just opened can matter.
+    fn looks_into(&self) -> bool {
+        let depth = self.scanner.depth();
+        let in_elements = self.record.field == Field::Elements;
+        match self.reads {
+            Reads::Nothing => false,
+            Reads::Spans => depth == 1 || (depth == 2 && in_elements),
+            Reads::Aggregates => depth == 1 || (depth <= 3 && self.record.field != Field::Other),
+            Reads::Records => match self.record.depth {
+                0 => depth == 1 || (depth <= 3 && in_elements),
+                record => depth <= record || matches!(self.record.field, Field::Attributes | Field::Elements),
+            },
         }
     }
 

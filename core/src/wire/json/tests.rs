@@ -218,6 +218,73 @@ fn what_follows_the_last_bracket_is_left_alone() {
     assert_eq!(scan([&b"{}{"[..]], 8).unwrap().1, 2);
 }
 
+/// The steps of `text` without what is deeper than `depth` brackets, passed over or read and left out.
+fn scan_above(text: &[u8], size: usize, depth: u8, pass: bool) -> Result<(Vec<Step>, usize), JsonError> {
+    let mut scanner = Scanner::new(128);
+    let mut steps = Vec::new();
+    let mut taken = 0;
+    for chunk in text.chunks(size) {
+        let mut input = chunk;
+        while let Some(token) = scanner.next(&mut input)? {
+            let opened = matches!(token, Token::ObjectStart | Token::ArrayStart);
+            if scanner.depth() <= depth || (opened && scanner.depth() == depth + 1) {
+                match token {
+                    Token::ObjectStart => steps.push(Step::Open('{')),
+                    Token::ArrayStart => steps.push(Step::Open('[')),
+                    Token::ObjectEnd => steps.push(Step::Close('}')),
+                    Token::ArrayEnd => steps.push(Step::Close(']')),
+                    Token::Number(value) => steps.push(Step::Number(value)),
+                    Token::Bool(value) => steps.push(Step::Bool(value)),
+                    Token::Null => steps.push(Step::Null),
+                    Token::Key => steps.push(Step::Key(Vec::new())),
+                    Token::Text => steps.push(Step::Text(Vec::new())),
+                    Token::Part(_) | Token::Char(_) => {}
+                }
+            }
+            if pass && opened && scanner.depth() > depth {
+                scanner.pass_over();
+            }
+        }
+        taken += chunk.len() - input.len();
+        assert_eq!(scanner.position() as usize, taken);
+    }
+    if scanner.is_done() {
+        Ok((steps, taken))
+    } else {
+        Err(JsonError::UnexpectedEnd)
+    }
+}
+
+#[test]
+fn brackets_and_quotes_inside_strings_do_not_end_what_is_passed_over() {
+    let text = br#"{"a":{"]}":"\"}{\\","b":["\u0022}"]},"c":[1,"]",[2]],"d":"x"}"#;
+    for size in 1..text.len() {
+        let passed = scan_above(text, size, 1, true).unwrap();
+        assert_eq!(passed, scan_above(text, size, 1, false).unwrap());
+        assert_eq!(passed.0.len(), 10);
+    }
+}
+
+#[test]
+fn what_is_passed_over_must_still_nest_rightly() {
+    let error = |text: &[u8]| scan_above(text, 99, 1, true).unwrap_err();
+    assert_eq!(error(br#"{"a":{"b":[}]}"#), JsonError::UnexpectedByte);
+    assert_eq!(error(br#"{"a":[{]}"#), JsonError::UnexpectedByte);
+    assert_eq!(error(br#"{"a":[{"b":"]}"#), JsonError::UnexpectedEnd);
+    let deep = ["{\"a\":", &"[".repeat(128)].concat();
+    assert_eq!(error(deep.as_bytes()), JsonError::TooDeep);
+}
+
+#[test]
+fn only_an_open_bracket_is_passed_over() {
+    let mut scanner = Scanner::new(8);
+    let mut input = &br#"[1,2]"#[..];
+    assert_eq!(scanner.next(&mut input), Ok(Some(Token::ArrayStart)));
+    assert_eq!(scanner.next(&mut input), Ok(Some(Token::Number(Some(1)))));
+    scanner.pass_over();
+    assert_eq!(scanner.next(&mut input), Ok(Some(Token::Number(Some(2)))));
+}
+
 #[test]
 fn members_are_told_in_order_with_their_raw_values() {
     let object = br#" {"a":1, "b" : {"a":[2]} ,"\u0063":"x\ny","b":null} "#;
@@ -411,6 +478,20 @@ proptest! {
         let (steps, taken, done) = scan(text.chunks(size), 128).unwrap();
         prop_assert_eq!(steps, expected);
         prop_assert_eq!((taken, done), (text.len(), true));
+    }
+
+    #[test]
+    fn what_is_not_passed_over_is_told_as_ever(value in json_value(), size in 1..20_usize, depth in 0..4_u8) {
+        let text = serde_json::to_vec(&[value]).unwrap();
+        prop_assert_eq!(scan_above(&text, size, depth, true), scan_above(&text, size, depth, false));
+    }
+
+    #[test]
+    fn text_that_is_right_ends_where_it_does_however_it_is_read(text in damaged_json(), depth in 0..4_u8) {
+        // What is passed over may be no JSON; but what is JSON is passed over rightly.
+        if let Ok(read) = scan_above(&text, 7, depth, false) {
+            prop_assert_eq!(scan_above(&text, 7, depth, true), Ok(read));
+        }
     }
 
     #[test]
