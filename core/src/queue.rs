@@ -33,6 +33,7 @@ use crate::time::Instant;
 
 /// One block of queue memory.
 #[derive(Clone)]
+#[cfg_attr(feature = "alloc", derive(bytemuck::Zeroable))]
 #[repr(align(8))]
 pub struct Block([u8; BLOCK_BYTES]);
 
@@ -120,16 +121,24 @@ pub(crate) const fn blocks_for(bytes: usize) -> u32 {
 /// The queue's own numbers; the blocks live in the storage.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
+    /// Start of the list of free blocks.
     free_head: u32,
+    /// Free blocks, those that were never used included.
     free: u32,
+    /// Blocks at the end that were never used and are in no list.
+    fresh: u32,
     records: u32,
     usable: u32,
     index_blocks: u32,
     seed: u64,
 }
 
+/// Blocks that are taken up at once from those that were never used: a page of memory.
+const FRESH_BLOCKS: u32 = 16;
+
 impl Queue {
-    /// Links all of `blocks` into the free list. Work is proportional to the number of blocks, once.
+    /// All of `blocks` are free. Writes to the index alone (one block in 64), so that memory is not in use before records
+    /// are.
     pub(crate) fn new(blocks: &mut [Block], seed: u64) -> Self {
         let total = u32::try_from(blocks.len()).unwrap_or(NIL - 1);
         let index_blocks = if total < 2 {
@@ -137,26 +146,37 @@ impl Queue {
         } else {
             total.div_ceil(traces::BLOCKS_PER_INDEX_BLOCK)
         };
-        for (at, block) in (0u32..total).zip(blocks.iter_mut()) {
-            if at < index_blocks {
-                traces::clear(block);
-            } else {
-                block.set_word::<LINK>(if at.saturating_add(1) < total {
-                    at.saturating_add(1)
-                } else {
-                    NIL
-                });
-            }
-        }
+        blocks
+            .iter_mut()
+            .take(index_blocks as usize)
+            .for_each(traces::clear);
         let usable = total.saturating_sub(index_blocks);
         Self {
-            free_head: if usable == 0 { NIL } else { index_blocks },
+            free_head: NIL,
             free: usable,
+            fresh: usable,
             records: 0,
             usable,
             index_blocks,
             seed: rng::mix(seed ^ 0x7472_6163_6569_6478),
         }
+    }
+
+    /// Links blocks that were never used into the list of free ones: at least `needed`, if there are as many.
+    #[cold]
+    fn take_up_fresh(&mut self, blocks: &mut [Block], needed: u32) {
+        let end = self.index_blocks.saturating_add(self.usable);
+        let first = end.saturating_sub(self.fresh);
+        let count = needed.max(FRESH_BLOCKS).min(self.fresh);
+        let behind = first.saturating_add(count);
+        for at in first..behind {
+            let next = at.saturating_add(1);
+            if let Some(block) = blocks.get_mut(at as usize) {
+                block.set_word::<LINK>(if next < behind { next } else { self.free_head });
+            }
+        }
+        self.free_head = first;
+        self.fresh = self.fresh.saturating_sub(count);
     }
 
     /// Blocks that records can use.
@@ -193,6 +213,9 @@ impl Queue {
     ) -> Option<RecordRef> {
         if needed > self.free {
             return None;
+        }
+        if needed > self.free.wrapping_sub(self.fresh) {
+            self.take_up_fresh(blocks, needed);
         }
         let first = self.free_head;
         let block = blocks.get_mut(first as usize)?;

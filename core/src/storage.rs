@@ -138,13 +138,14 @@ mod heap {
     impl HeapStorage {
         /// `queue_bytes` of record memory (rounded down to whole blocks), `destinations` servers (1 to
         /// [`MAX_DESTINATIONS`]; others are moved into that range), `requests` in flight over all of them. Room for
-        /// losses to report follows from the number of destinations.
+        /// losses to report follows from the number of destinations. Record memory that was never used stays untouched, so
+        /// that a system which maps pages when they are first used does not count it.
         #[must_use]
         pub fn new(queue_bytes: usize, destinations: usize, requests: usize) -> Self {
             let destinations = destinations.clamp(1, MAX_DESTINATIONS);
             let losses = destinations.saturating_mul(16).max(64);
             Self {
-                blocks: vec![Block::EMPTY; queue_bytes / BLOCK_BYTES].into_boxed_slice(),
+                blocks: bytemuck::allocation::zeroed_slice_box(queue_bytes / BLOCK_BYTES),
                 destinations: vec![Destination::EMPTY; destinations].into_boxed_slice(),
                 requests: vec![RequestSlot::EMPTY; requests.max(1)].into_boxed_slice(),
                 losses: vec![Loss::EMPTY; losses].into_boxed_slice(),

@@ -53,6 +53,47 @@ fn payloads_of_every_length_around_the_block_edges_come_back_whole() {
 }
 
 #[test]
+fn blocks_are_touched_only_when_records_need_them() {
+    let untouched = Block([0x5A; BLOCK_BYTES]);
+    let mut blocks = vec![untouched; 640];
+    let mut queue = Queue::new(&mut blocks, 1);
+    let touched = |blocks: &[Block]| {
+        blocks
+            .iter()
+            .filter(|block| block.0 != [0x5A; BLOCK_BYTES])
+            .count()
+    };
+    assert_eq!((touched(&blocks), queue.free()), (10, 630), "the index alone");
+    for round in 0..1000u64 {
+        let record = store(
+            &mut queue,
+            &mut blocks,
+            &span_header(round),
+            &pattern(1000, 1),
+            Instant::ORIGIN,
+            round,
+        )
+        .unwrap();
+        queue.release(&mut blocks, record);
+    }
+    assert_eq!(
+        touched(&blocks),
+        10 + FRESH_BLOCKS as usize,
+        "what was used is used again"
+    );
+    let large = pattern(FIRST_BYTES + 628 * NEXT_BYTES, 2);
+    let record = store(
+        &mut queue,
+        &mut blocks,
+        &span_header(1),
+        &large,
+        Instant::ORIGIN,
+        0,
+    );
+    assert!(record.is_some() && queue.free() == 1);
+}
+
+#[test]
 fn a_record_fits_exactly_when_enough_blocks_are_free() {
     let mut blocks = vec![Block::EMPTY; 9];
     let mut queue = Queue::new(&mut blocks, 1);
