@@ -2,6 +2,7 @@
 //!
 //! - `setup` installs what the checks need and says what it did; it is quick when nothing is missing.
 //! - `fuzz` looks for new inputs that break a fuzz target.
+//! - `bench` measures and writes `tests/bench/REPORT.md`.
 //! - `test` runs every check of [`steps::STEPS`], all of them even when one fails, and sums up.
 //!
 //! A tool that cannot be had is an error that names the command that mends it; no check is ever skipped.
@@ -11,6 +12,7 @@
     reason = "this program talks to a terminal"
 )]
 
+mod bench;
 mod clients;
 mod command;
 mod fuzz;
@@ -46,6 +48,12 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Measure, and write `tests/bench/REPORT.md`.
+    Bench {
+        /// Measure only this part and show it (may be given several times); the report stays as it is.
+        #[arg(long, value_name = "PART", value_parser = bench::PARTS)]
+        only: Vec<String>,
+    },
     /// Install what is missing, then run every check.
     Test {
         /// Run only this check (may be given several times).
@@ -61,6 +69,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Setup => tools::ensure(&steps::tools_of(steps::STEPS)).map(|()| true),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds).map(|()| true),
+        Task::Bench { only } => bench::bench(&only).map(|()| true),
         Task::Test { list: true, .. } => {
             steps::STEPS
                 .iter()

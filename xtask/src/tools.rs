@@ -25,6 +25,13 @@ pub(crate) enum Tool {
         /// Further arguments of `cargo install`.
         options: &'static str,
     },
+    /// A program of the system, with the Debian package that has it.
+    System {
+        /// Name of the program.
+        program: &'static str,
+        /// Name of the package.
+        package: &'static str,
+    },
     /// The PyPI packages of the end-to-end tests, in `target/venv`.
     PythonClients,
     /// The npm packages of the end-to-end tests, in `target/node`.
@@ -43,6 +50,18 @@ pub(crate) const CARGO_FUZZ: Tool = Tool::Cargo {
     name: "cargo-fuzz",
     version: "0.13.2",
     options: "",
+};
+
+/// Counts instructions.
+pub(crate) const VALGRIND: Tool = Tool::System {
+    program: "valgrind",
+    package: "valgrind",
+};
+
+/// Makes HTTP load.
+pub(crate) const WRK: Tool = Tool::System {
+    program: "wrk",
+    package: "wrk",
 };
 
 /// A tool that runs for a second need not be built for speed; its own profile takes twice as long.
@@ -75,6 +94,7 @@ impl Tool {
             Self::Target(name) => format!("compilation target {name}"),
             Self::Nightly => "nightly toolchain with miri and rust-src".to_owned(),
             Self::Cargo { name, version, .. } => format!("{name} {version}"),
+            Self::System { program, package } => format!("program {program} (Debian package {package})"),
             Self::PythonClients => "the Sentry and OpenTelemetry clients for Python".to_owned(),
             Self::NodeClients => "the Sentry and OpenTelemetry clients for Node.js".to_owned(),
         }
@@ -96,6 +116,7 @@ impl Tool {
                     line.ends_with(version)
                 })
             }
+            Self::System { program, .. } => is_on_path(program),
             Self::PythonClients => clients::PYTHON.are_there(),
             Self::NodeClients => clients::NODE.are_there(),
         }
@@ -115,6 +136,9 @@ impl Tool {
             } => format!(
                 "{QUICK_BUILD} cargo install --locked --root target/tools --version {version} {options} {name}"
             ),
+            Self::System { package, .. } => {
+                format!("apt-get install --yes --no-install-recommends {package}")
+            }
             Self::PythonClients => return clients::PYTHON.install(),
             Self::NodeClients => return clients::NODE.install(),
         };
@@ -122,7 +146,24 @@ impl Tool {
     }
 }
 
+/// True when a folder of `PATH` has that program; running it to find out would not do, for `wrk` fails without arguments.
+fn is_on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
+
 /// True when `question` runs and prints a line that `matches`.
 fn has_line(question: &str, matches: impl Fn(&str) -> bool) -> bool {
     ask(question).is_some_and(|answer| answer.lines().any(matches))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_by_name_and_a_missing_one_is_not() {
+        assert!(is_on_path("sh") || is_on_path("cmd.exe"));
+        assert!(!is_on_path("no-such-program-of-ours"));
+    }
 }
