@@ -92,6 +92,51 @@ fn spans_of_many_scopes_and_two_providers_share_requests_and_keep_their_labels()
 }
 
 #[test]
+fn scopes_of_one_name_that_differ_in_anything_else_are_kept_apart() {
+    let server = Server::start(|_, _| Reply::ok());
+    let client = builder(&server).build().expect("a client");
+    let provider = tracers(&client, "apart");
+    for _ in 0..3 {
+        for (version, schema, fact) in [
+            (None, None, None),
+            (Some("1"), None, None),
+            (Some("2"), None, None),
+            (Some("1"), Some("https://example.org/1"), None),
+            (Some("1"), None, Some("a")),
+            (Some("1"), None, Some("b")),
+        ] {
+            let mut scope = InstrumentationScope::builder("library");
+            if let Some(version) = version {
+                scope = scope.with_version(version);
+            }
+            if let Some(schema) = schema {
+                scope = scope.with_schema_url(schema);
+            }
+            if let Some(fact) = fact {
+                scope = scope.with_attributes([KeyValue::new(fact, true)]);
+            }
+            let name = [version, schema, fact].map(Option::unwrap_or_default).join(" ");
+            let tracer = provider.tracer_with_scope(scope.build());
+            tracer.in_span(name, |_| {});
+        }
+    }
+    assert!(client.close(PATIENT).complete);
+    let requests = server.requests();
+    let all = spans(requests.iter().map(|request| request.body.as_slice()));
+    assert_eq!(all.len(), 3 * 6);
+    for whole in all {
+        let facts = whole.scope.attributes.iter().map(|fact| fact.key.as_str());
+        let label = [
+            whole.scope.version.clone(),
+            whole.scope_schema.clone(),
+            facts.collect(),
+        ]
+        .join(" ");
+        assert_eq!(whole.record.name, label);
+    }
+}
+
+#[test]
 fn more_scopes_than_are_kept_and_a_large_one_are_labelled_truly_all_the_same() {
     let server = Server::start(|_, _| Reply::ok());
     let client = builder(&server).build().expect("a client");
