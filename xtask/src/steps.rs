@@ -46,6 +46,16 @@ pub(crate) const STEPS: &[Step] = &[
         then: None,
     },
     Step {
+        name: "bench-builds",
+        shows: "the benchmarks compile without what they compare with, and no lint fires",
+        tools: &[Tool::Component("clippy")],
+        lines: &[
+            "cargo clippy --manifest-path tests/bench/Cargo.toml --no-default-features --all-targets \
+             --target-dir target -- -D warnings",
+        ],
+        then: None,
+    },
+    Step {
         name: "deny",
         shows: "dependencies: licences, sources, no banned or doubled crate",
         tools: &[CARGO_DENY],

@@ -62,6 +62,7 @@ impl Bench {
             environment: None,
             resource: &[],
             scope: &[],
+            origins: &[],
         };
         loop {
             let request = glass.look(Phase::Batch, || match self.engine.poll(now) {
