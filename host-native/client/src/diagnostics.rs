@@ -145,11 +145,13 @@ impl fmt::Display for Diagnostic {
                 records,
                 settlement,
             } => {
-                write!(f, "destination {destination}: {records} records: ")?;
+                let plural = if *records == 1 { "" } else { "s" };
+                write!(f, "destination {destination}: {records} record{plural}: ")?;
                 match status {
-                    Some(status) => write!(f, "answered {status}: {settlement:?}")?,
-                    None => write!(f, "no answer: {settlement:?}")?,
+                    Some(status) => write!(f, "answered {status}; ")?,
+                    None => f.write_str("no answer; ")?,
                 }
+                write_settlement(f, settlement)?;
             }
             DiagnosticEvent::Left { records } => {
                 write!(
@@ -171,6 +173,26 @@ impl fmt::Display for Diagnostic {
             write!(f, " (and {} like it not told)", self.suppressed)?;
         }
         Ok(())
+    }
+}
+
+/// What became of the records, in words.
+fn write_settlement(f: &mut fmt::Formatter<'_>, settlement: &Settlement) -> fmt::Result {
+    match settlement {
+        Settlement::Delivered => f.write_str("delivered"),
+        Settlement::Partial { rejected } => write!(f, "{rejected} of what was in them rejected"),
+        Settlement::RateLimited { covered } if covered.is_empty() => f.write_str("delivered"),
+        Settlement::RateLimited { covered } => {
+            f.write_str("lost of them what is limited now:")?;
+            covered
+                .iter()
+                .try_for_each(|category| write!(f, " {}", category.as_str()))
+        }
+        Settlement::Dropped { reason } => write!(f, "dropped as {}", reason.as_str()),
+        Settlement::Retry { pause, .. } => {
+            let pause = pause.as_micros() / 1000;
+            write!(f, "sent again in {pause} ms at the earliest")
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The embedded store from outside: kept across restarts and crashes, shown live and whole.
 
-use crate::sidecar::{Sidecar, parts, program, run};
+use crate::sidecar::{Sidecar, at_once, parts, program, run};
 use crate::{KEY, SOON, envelope, event_id};
 use rustix::process::Signal;
 
@@ -36,6 +36,31 @@ fn what_was_stored_survives_being_killed() {
     assert!(ended.farewell.is_null());
     let second = Sidecar::start_in(directory, &[]);
     assert_eq!(second.stored(20).len(), 20);
+}
+
+#[test]
+fn a_full_disk_holds_up_nobody_and_what_waits_is_stored_once_there_is_room() {
+    const ITEMS: usize = 100;
+    let sidecar = Sidecar::start_with_files_of(256 * 1024);
+    let padding = "x".repeat(8 * 1024);
+    for number in 0..ITEMS {
+        let event = format!("{{\"message\":\"{number}\",\"extra\":\"{padding}\"}}");
+        assert_eq!(at_once(|| parts(sidecar.send(envelope("event", &event)))).0, 200);
+    }
+    let kept = sidecar.stored(1).len();
+    assert!(kept < ITEMS, "all {kept} found room");
+    sidecar.free_its_disk();
+    let mut messages: Vec<usize> = sidecar
+        .stored(ITEMS)
+        .iter()
+        .map(|item| item["payload"]["message"].as_str().unwrap().parse().unwrap())
+        .collect();
+    messages.sort_unstable();
+    assert_eq!(messages, Vec::from_iter(0..ITEMS), "each of them once");
+    let ended = sidecar.stop();
+    assert!(ended.status.success());
+    let told = "cannot write to the store: disk I/O error; what arrives waits in memory";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{KEY, SOON, eventually, now};
 use reqwest::blocking::{Client, RequestBuilder, Response};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -45,13 +45,16 @@ pub(crate) struct Ended {
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments);
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("SURGETANK_") || name.to_ascii_lowercase().ends_with("_proxy") {
-            command.env_remove(&*name);
-        }
+    for name in settings() {
+        command.env_remove(name);
     }
     command
+}
+
+/// Variables of this process that a sidecar would take as settings.
+fn settings() -> impl Iterator<Item = String> {
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("SURGETANK_") || name.to_ascii_lowercase().ends_with("_proxy"))
 }
 
 /// Starts a program; it, and the lines that it prints.
@@ -74,8 +77,23 @@ impl Sidecar {
     }
 
     pub(crate) fn start_in(directory: Arc<TempDir>, arguments: &[&str]) -> Self {
-        let mut command = program(&["run", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0"]);
+        Self::start_as(program(&[]), directory, arguments)
+    }
+
+    /// Starts one whose files end at so many bytes: as on a full disk, writing more is an error.
+    pub(crate) fn start_with_files_of(bytes: u64) -> Self {
+        let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", bytes / 512);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh", PROGRAM]);
+        for name in settings() {
+            command.env_remove(name);
+        }
+        Self::start_as(command, Arc::new(tempfile::tempdir().unwrap()), &[])
+    }
+
+    fn start_as(mut command: Command, directory: Arc<TempDir>, arguments: &[&str]) -> Self {
         command
+            .args(["run", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(directory.path())
             .args(arguments)
@@ -155,6 +173,15 @@ impl Sidecar {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child.0), signal).unwrap();
+    }
+
+    /// Lets its files grow again.
+    pub(crate) fn free_its_disk(&self) {
+        let unlimited = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        prlimit(Some(Pid::from_child(&self.child.0)), Resource::Fsize, unlimited).unwrap();
     }
 
     /// Waits for the end after a signal.
