@@ -145,22 +145,32 @@ pub(crate) fn program() -> PathBuf {
     let path = folder.join("surgetank");
     let how = "build it with `cargo build --package surgetank-sidecar`";
     let built = modified(&path).unwrap_or_else(|| panic!("{} is not there; {how}", path.display()));
-    // Cargo writes beside each program what it was made of.
-    let parts = std::fs::read_to_string(path.with_extension("d")).unwrap_or_default();
-    let (_, parts) = parts
-        .split_once(": ")
-        .unwrap_or_else(|| panic!("{}.d names no source; {how}", path.display()));
-    let newer = parts.split_whitespace().map(Path::new).find(|part| {
-        let time = modified(part);
-        time.is_none_or(|time| time > built)
-    });
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sources = ["core/src", "host-native/client/src", "host-native/sidecar/src"];
+    let newer = sources
+        .iter()
+        .find_map(|folder| newer_file(&root.join(folder), built));
     assert!(
         newer.is_none(),
         "{} is older than {}; {how}",
         path.display(),
-        newer.unwrap_or(Path::new("")).display()
+        newer.unwrap_or_default().display()
     );
     path
+}
+
+/// A file in a folder that was changed after `time`.
+fn newer_file(folder: &Path, time: SystemTime) -> Option<PathBuf> {
+    let entries = folder.read_dir().expect("a folder of sources");
+    entries.flatten().map(|entry| entry.path()).find_map(|path| {
+        if path.is_dir() {
+            newer_file(&path, time)
+        } else {
+            modified(&path)
+                .is_none_or(|changed| changed > time)
+                .then_some(path)
+        }
+    })
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
