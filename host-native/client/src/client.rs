@@ -224,17 +224,18 @@ impl Client {
         Some((DestinationId::new(0, 0), context))
     }
 
-    /// As [`Client::record`], for what mostly has less than a kilobyte.
-    pub(crate) fn record_short(&self, header: &Header, value: &impl Encode) -> Outcome {
+    /// Records what `make` makes, which has mostly less than a kilobyte.
+    pub(crate) fn record_short<V: Encode>(&self, header: &Header, make: impl FnOnce() -> V) -> Outcome {
         match self.inner.process() {
-            Ok(process) => process.delivery.record_short(header, value),
+            Ok(process) => process.delivery.record_short(header, make),
             Err(reason) => Outcome::Dropped(reason),
         }
     }
 
-    pub(crate) fn record(&self, header: &Header, value: &impl Encode) -> Outcome {
+    /// The same for what is mostly longer.
+    fn record_long<V: Encode>(&self, header: &Header, make: impl FnOnce() -> V) -> Outcome {
         match self.inner.process() {
-            Ok(process) => process.delivery.record_encoded(header, value),
+            Ok(process) => process.delivery.record_long(header, make),
             Err(reason) => Outcome::Dropped(reason),
         }
     }
@@ -323,7 +324,7 @@ impl Client {
         let id = self.new_event_id();
         let outcome = self.sentry().map_or(OFF, |(destination, context)| {
             let header = Header::new(destination, Form::Envelope, Category::Error, 1);
-            self.record(&header, &sentry::encoded_event(event, id, wall(), context))
+            self.record_short(&header, || sentry::encoded_event(event, id, wall(), context))
         });
         Capture { id, outcome }
     }
@@ -352,7 +353,7 @@ impl Client {
             if let Err(reason) = kept {
                 return Outcome::Dropped(reason);
             }
-            self.record(&header, &sentry::encoded_transaction(transaction, id, context))
+            self.record_long(&header, || sentry::encoded_transaction(transaction, id, context))
         });
         Capture { id, outcome }
     }
@@ -362,18 +363,18 @@ impl Client {
         let Some((destination, context)) = self.sentry() else {
             return OFF;
         };
-        let encoded = sentry::EncodedLog {
+        // A refusal counts them, too.
+        let bytes = u32::try_from(sentry::billed_bytes(log, context)).unwrap_or(u32::MAX);
+        let header =
+            Header::new(destination, Form::Element, Category::LogItem, 1).also(Category::LogByte, bytes);
+        self.record_short(&header, || sentry::EncodedLog {
             log,
             trace_id: log
                 .trace_id
                 .unwrap_or_else(|| self.inner.processes.last().trace_id),
             now: wall(),
             context,
-        };
-        let bytes = u32::try_from(encoded.billed_bytes()).unwrap_or(u32::MAX);
-        let header =
-            Header::new(destination, Form::Element, Category::LogItem, 1).also(Category::LogByte, bytes);
-        self.record(&header, &encoded)
+        })
     }
 
     /// Records an update of a session. Dropped as `insufficient_data` when the client has no release.
@@ -385,7 +386,7 @@ impl Client {
         if !context.has_release {
             return self.refuse(&header, DropReason::InsufficientData);
         }
-        self.record(&header, &sentry::encoded_session(session, wall(), context))
+        self.record_short(&header, || sentry::encoded_session(session, wall(), context))
     }
 
     /// Records a check-in. Dropped as `insufficient_data` when it names no monitor.
@@ -396,7 +397,7 @@ impl Client {
             if check_in.monitor.is_empty() {
                 return self.refuse(&header, DropReason::InsufficientData);
             }
-            self.record(&header, &sentry::encoded_check_in(check_in, id, context))
+            self.record_short(&header, || sentry::encoded_check_in(check_in, id, context))
         });
         Capture { id, outcome }
     }

@@ -3,12 +3,14 @@
 //! It goes through the same output as OTLP's encoders, so one piece of code gives both the length and the bytes, and
 //! nothing can fail in between.
 
+mod number;
+
 use core::fmt::{self, Write as _};
 
 use surgetank_core::limits::MAX_VALUE_DEPTH;
 use surgetank_core::time::UnixTime;
 use surgetank_core::wire::otlp::encode::AnyValue;
-use surgetank_core::wire::otlp::protobuf::{Length, OPEN_PREFIX_BYTES, Out};
+use surgetank_core::wire::otlp::protobuf::{Length, OPEN_PREFIX_BYTES, Out, Writer};
 use surgetank_core::wire::timestamp::timestamp;
 
 /// Something with a byte representation that is the same each time it is asked for.
@@ -19,6 +21,28 @@ pub(crate) trait Encode {
     /// Exactly the bytes that [`Encode::encode`] writes.
     fn encoded_len(&self) -> usize {
         Length::of(|out| self.encode(out))
+    }
+
+    /// Writes all of it to the front of `bytes`, if it fits, and says how much that was. One pass, also where a part
+    /// has to name the length of a later one.
+    fn write(&self, bytes: &mut [u8]) -> Option<usize> {
+        let mut out = Writer::new(bytes);
+        self.encode(&mut out);
+        out.finish().ok()
+    }
+}
+
+impl<E: Encode> Encode for &E {
+    fn encode<O: Out>(&self, out: &mut O) {
+        (**self).encode(out);
+    }
+
+    fn encoded_len(&self) -> usize {
+        (**self).encoded_len()
+    }
+
+    fn write(&self, bytes: &mut [u8]) -> Option<usize> {
+        (**self).write(bytes)
     }
 }
 
@@ -68,50 +92,63 @@ impl<'o, O: Out> Json<'o, O> {
         self.close(b"]");
     }
 
+    /// A key that may need escapes.
     pub(crate) fn key(&mut self, key: &str) {
-        self.str(key);
+        self.quote();
+        escape(key, self.out);
         self.comma = false;
-        self.out.raw(b":");
+        self.out.array(*b"\":");
+    }
+
+    /// A key that needs no escape, for those that are known here.
+    #[inline]
+    pub(crate) fn name(&mut self, name: &'static str) {
+        self.quote();
+        self.out.raw(name.as_bytes());
+        self.comma = false;
+        self.out.array(*b"\":");
+    }
+
+    /// Separates, and begins a string.
+    #[inline]
+    fn quote(&mut self) {
+        if self.comma {
+            self.out.array(*b",\"");
+        } else {
+            self.comma = true;
+            self.out.array(*b"\"");
+        }
     }
 
     pub(crate) fn str(&mut self, text: &str) {
-        self.separate();
-        self.out.raw(b"\"");
+        self.quote();
         escape(text, self.out);
-        self.out.raw(b"\"");
+        self.out.array(*b"\"");
     }
 
     /// A string of characters that need no escape.
     pub(crate) fn plain(&mut self, text: &[u8]) {
-        self.separate();
-        self.out.raw(b"\"");
+        self.quote();
         self.out.raw(text);
-        self.out.raw(b"\"");
+        self.out.array(*b"\"");
     }
 
     /// The same, of what is formatted.
     pub(crate) fn quoted(&mut self, text: fmt::Arguments<'_>) {
-        self.separate();
-        self.out.raw(b"\"");
+        self.quote();
         self.format(text);
-        self.out.raw(b"\"");
+        self.out.array(*b"\"");
     }
 
-    /// Lower-case hexadecimal digits as a string.
-    pub(crate) fn hex(&mut self, bytes: &[u8]) {
-        let digit = |bits: u8| {
-            if bits < 10 {
-                b'0' + bits
-            } else {
-                b'a' + (bits - 10)
-            }
-        };
-        self.separate();
-        self.out.raw(b"\"");
-        for byte in bytes {
-            self.out.array([digit(byte >> 4), digit(byte & 15)]);
+    /// Lower-case hexadecimal digits as a string, of as many bytes as identifiers have: a multiple of eight.
+    pub(crate) fn hex<const N: usize>(&mut self, bytes: &[u8; N]) {
+        const { assert!(N.is_multiple_of(8), "identifiers are whole words") };
+        self.quote();
+        let (words, _) = bytes.as_chunks();
+        for word in words {
+            self.out.array(number::hex(*word));
         }
-        self.out.raw(b"\"");
+        self.out.array(*b"\"");
     }
 
     pub(crate) fn bool(&mut self, value: bool) {
@@ -126,17 +163,35 @@ impl<'o, O: Out> Json<'o, O> {
 
     pub(crate) fn u64(&mut self, value: u64) {
         self.separate();
-        self.format(format_args!("{value}"));
+        self.digits(value);
     }
 
     pub(crate) fn i64(&mut self, value: i64) {
         self.separate();
-        self.format(format_args!("{value}"));
+        if value < 0 {
+            self.out.array(*b"-");
+        }
+        self.digits(value.unsigned_abs());
+    }
+
+    fn digits(&mut self, value: u64) {
+        let (digits, count) = number::decimal(value);
+        let start = number::MAX_DIGITS.saturating_sub(count);
+        self.out.raw(digits.get(start..).unwrap_or_default());
     }
 
     /// JSON has no word for infinity and NaN: `null`.
     pub(crate) fn f64(&mut self, value: f64) {
-        if value.is_finite() {
+        if let Some(short) = number::short(value) {
+            self.separate();
+            if short.negative {
+                self.out.array(*b"-");
+            }
+            self.digits(short.whole);
+            self.out.array(*b".");
+            self.out
+                .raw(short.fraction.get(..short.decimals).unwrap_or_default());
+        } else if value.is_finite() {
             self.separate();
             // `Debug` is the shortest text that reads back equal, with an exponent where that is shorter.
             self.format(format_args!("{value:?}"));
@@ -148,7 +203,10 @@ impl<'o, O: Out> Json<'o, O> {
     /// Seconds with six decimals: the form Sentry takes for moments and for spans of time.
     pub(crate) fn seconds(&mut self, micros: u64) {
         self.separate();
-        self.format(format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000));
+        match number::ten_digit_seconds(micros) {
+            Some(text) => self.out.array(text),
+            None => self.format(format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)),
+        }
     }
 
     /// A moment in the one form that sessions take.
@@ -167,6 +225,18 @@ impl<'o, O: Out> Json<'o, O> {
             self.separate();
             self.out.raw(encoded);
         }
+    }
+
+    /// Opens an object with one member before it is known: `text` ends in the colon behind its key.
+    pub(crate) fn begin_with(&mut self, text: &'static [u8]) {
+        self.out.raw(text);
+        self.comma = false;
+    }
+
+    /// Ends that object with members and a brace as they are.
+    pub(crate) fn end_with(&mut self, text: &'static [u8]) {
+        self.out.raw(text);
+        self.comma = true;
     }
 
     pub(crate) fn value(&mut self, value: &AnyValue<'_>) {
@@ -235,26 +305,38 @@ impl<O: Out> fmt::Write for Text<'_, O> {
     }
 }
 
-/// Where the first character is that a string cannot hold as it is. Eight bytes at a time: texts rarely have one.
-fn first_special(text: &[u8]) -> Option<usize> {
+/// True for a word with a byte that a string cannot hold as it is.
+#[inline]
+const fn has_special(word: [u8; 8]) -> bool {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
     // A high bit is set for each zero byte, and perhaps for bytes above one: exact as to whether there is any.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let (words, _) = text.as_chunks::<8>();
-    let plain = words
-        .iter()
-        .take_while(|word| {
-            let word = u64::from_le_bytes(**word);
-            let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-            let quotes = zeros(word ^ (ONES * u64::from(b'"')));
-            controls | quotes | zeros(word ^ (ONES * u64::from(b'\\'))) == 0
-        })
-        .count()
-        * 8;
-    let rest = text.get(plain..).unwrap_or_default();
+    const fn zeros(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word & HIGHS
+    }
+    let word = u64::from_le_bytes(word);
+    let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+    let quotes = zeros(word ^ (ONES * b'"' as u64));
+    controls | quotes | zeros(word ^ (ONES * b'\\' as u64)) != 0
+}
+
+/// Where the first character is that a string cannot hold as it is. Eight bytes at a time, the last of which may have
+/// been looked at before: texts rarely have one.
+#[inline]
+fn first_special(text: &[u8]) -> Option<usize> {
+    let found = if let Some(last) = text.last_chunk::<8>() {
+        let (words, _) = text.as_chunks::<8>();
+        words.iter().any(|word| has_special(*word)) || has_special(*last)
+    } else if let (Some([a, b, c, d]), Some([e, f, g, h])) = (text.first_chunk(), text.last_chunk()) {
+        has_special([*a, *b, *c, *d, *e, *f, *g, *h])
+    } else {
+        true
+    };
+    if !found {
+        return None;
+    }
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    rest.iter().position(special).map(|at| plain + at)
+    text.iter().position(special)
 }
 
 /// Writes `text` as the inside of a JSON string (RFC 8259, section 7).
@@ -327,7 +409,6 @@ impl Out for Collected {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use surgetank_core::wire::otlp::protobuf::Writer;
 
     fn written(script: impl Fn(&mut Json<'_, Writer<'_>>)) -> String {
         let mut bytes = [0; 8192];
@@ -395,12 +476,49 @@ mod tests {
             assert_eq!(serde_json::from_str::<f64>(&text).unwrap(), number, "{text}");
         }
         assert_eq!(value(AnyValue::Double(f64::NAN)), "null");
+        assert_eq!(value(AnyValue::Int(0)), "0");
         assert_eq!(value(AnyValue::Int(i64::MIN)), "-9223372036854775808");
         assert_eq!(
             written(|json| json.seconds(1_700_000_000_000_042)),
             "1700000000.000042"
         );
-        assert_eq!(written(|json| json.hex(&[0x0a, 0xf5])), "\"0af5\"");
+        assert_eq!(written(|json| json.seconds(1_500_000)), "1.500000");
+        let bytes = [0x0a, 0xf5, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc];
+        assert_eq!(written(|json| json.hex(&bytes)), "\"0af5123456789abc\"");
+    }
+
+    #[test]
+    fn doubles_are_as_the_formatter_writes_them() {
+        let mut numbers = vec![
+            1e-4,
+            0.00012,
+            1e15,
+            123_456_789.123_456,
+            999_999_999.0,
+            0.1 + 0.2,
+            1.0 / 3.0,
+        ];
+        for power in -8..12 {
+            for digits in [
+                1, 2, 5, 7, 10, 12, 99, 100, 123, 12_345, 100_001, 999_999, 1_234_567,
+            ] {
+                let number = f64::from(digits) * 10_f64.powi(power);
+                numbers.extend([number, number.next_up(), number.next_down()]);
+                numbers.push(format!("{digits}e{power}").parse().unwrap());
+            }
+        }
+        let mut bits = 1_u64;
+        for _ in 0..20_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            numbers.push((bits >> 34) as f64 / 1e6);
+            numbers.push((bits >> 40) as f64 / 1024.0);
+            numbers.push(f64::from_bits(bits));
+        }
+        for number in numbers.into_iter().filter(|number| number.is_finite()) {
+            for number in [number, -number] {
+                assert_eq!(value(AnyValue::Double(number)), format!("{number:?}"));
+            }
+        }
     }
 
     #[test]

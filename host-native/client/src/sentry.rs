@@ -30,8 +30,8 @@ pub use check_in::{CheckIn, CheckInStatus, Interval, Monitor, Schedule};
 pub(crate) use context::{SentryContext, SentryFacts};
 pub(crate) use event::encoded_event;
 pub use event::{Breadcrumb, Event, Exception, Frame, Level, TraceContext, User};
-pub(crate) use log::EncodedLog;
 pub use log::Log;
+pub(crate) use log::{EncodedLog, billed_bytes};
 #[cfg(feature = "sentry")]
 pub use sdk::{SentryTransport, transport};
 pub(crate) use session::encoded_session;
@@ -39,8 +39,10 @@ pub use session::{Session, SessionStatus};
 pub(crate) use transaction::encoded_transaction;
 pub use transaction::{Measurement, Span, SpanStatus, Transaction};
 
+use core::cell::OnceCell;
+
 use surgetank_core::wire::otlp::encode::{AnyValue, KeyValue};
-use surgetank_core::wire::otlp::protobuf::{Length, Out};
+use surgetank_core::wire::otlp::protobuf::{Length, Out, Writer};
 
 use crate::json::{Encode, Json};
 
@@ -48,29 +50,30 @@ use crate::json::{Encode, Json};
 pub type Map<'a> = &'a [KeyValue<'a>];
 
 /// Writes `"key":"text"` unless the text is empty.
-fn text<O: Out>(json: &mut Json<'_, O>, key: &str, text: &str) {
+#[inline]
+fn text<O: Out>(json: &mut Json<'_, O>, key: &'static str, text: &str) {
     if text.is_empty() {
         return;
     }
-    json.key(key);
+    json.name(key);
     json.str(text);
 }
 
 /// Writes `"key":number` unless the number is zero.
-fn number<O: Out>(json: &mut Json<'_, O>, key: &str, number: u32) {
+fn number<O: Out>(json: &mut Json<'_, O>, key: &'static str, number: u32) {
     if number == 0 {
         return;
     }
-    json.key(key);
+    json.name(key);
     json.u64(u64::from(number));
 }
 
 /// Writes `"key":{..}` unless the map is empty.
-fn map<O: Out>(json: &mut Json<'_, O>, key: &str, map: Map<'_>) {
+fn map<O: Out>(json: &mut Json<'_, O>, key: &'static str, map: Map<'_>) {
     if map.is_empty() {
         return;
     }
-    json.key(key);
+    json.name(key);
     json.value(&AnyValue::Map(map));
 }
 
@@ -79,7 +82,7 @@ fn tags<O: Out>(json: &mut Json<'_, O>, tags: &[(&str, &str)]) {
     if tags.is_empty() {
         return;
     }
-    json.key("tags");
+    json.name("tags");
     json.begin_object();
     for (key, value) in tags {
         json.key(key);
@@ -88,29 +91,36 @@ fn tags<O: Out>(json: &mut Json<'_, O>, tags: &[(&str, &str)]) {
     json.end_object();
 }
 
-/// One item of an envelope: its header line and its payload, which is measured once.
+/// Room for the header line of an item: its constant parts, a name of ours and a length.
+const ITEM_HEADER_BYTES: usize = 64;
+
+/// One item of an envelope: its header line and its payload, which is measured at most once.
 pub(crate) struct Item<P> {
     kind: &'static str,
     payload: P,
-    payload_len: usize,
+    payload_len: OnceCell<usize>,
 }
 
 impl<P: Encode> Item<P> {
     fn new(kind: &'static str, payload: P) -> Self {
         Self {
             kind,
-            payload_len: payload.encoded_len(),
             payload,
+            payload_len: OnceCell::new(),
         }
     }
 
-    fn header<O: Out>(&self, out: &mut O) {
+    fn payload_len(&self) -> usize {
+        *self.payload_len.get_or_init(|| self.payload.encoded_len())
+    }
+
+    fn header<O: Out>(&self, out: &mut O, payload_len: usize) {
         let mut header = Json::new(out);
         header.begin_object();
-        header.key("type");
+        header.name("type");
         header.plain(self.kind.as_bytes());
-        header.key("length");
-        header.u64(self.payload_len as u64);
+        header.name("length");
+        header.u64(payload_len as u64);
         header.end_object();
         out.raw(b"\n");
     }
@@ -118,12 +128,27 @@ impl<P: Encode> Item<P> {
 
 impl<P: Encode> Encode for Item<P> {
     fn encode<O: Out>(&self, out: &mut O) {
-        self.header(out);
+        self.header(out, self.payload_len());
         self.payload.encode(out);
     }
 
     fn encoded_len(&self) -> usize {
-        Length::of(|out| self.header(out)).saturating_add(self.payload_len)
+        let payload_len = self.payload_len();
+        Length::of(|out| self.header(out, payload_len)).saturating_add(payload_len)
+    }
+
+    /// The payload first, because the header names its length; then it is moved up to the header.
+    fn write(&self, bytes: &mut [u8]) -> Option<usize> {
+        let (front, rest) = bytes.split_at_mut_checked(ITEM_HEADER_BYTES)?;
+        let payload_len = self.payload.write(rest)?;
+        let mut out = Writer::new(front);
+        self.header(&mut out, payload_len);
+        let header_len = out.finish().ok()?;
+        bytes.copy_within(
+            ITEM_HEADER_BYTES..ITEM_HEADER_BYTES.checked_add(payload_len)?,
+            header_len,
+        );
+        header_len.checked_add(payload_len)
     }
 }
 
@@ -146,5 +171,14 @@ impl<H: Encode, P: Encode> Encode for Enveloped<H, P> {
             .encoded_len()
             .saturating_add(self.item.encoded_len())
             .saturating_add(2)
+    }
+
+    fn write(&self, bytes: &mut [u8]) -> Option<usize> {
+        let header_len = self.header.write(bytes)?;
+        let (line_feed, rest) = bytes.get_mut(header_len..)?.split_first_mut()?;
+        *line_feed = b'\n';
+        let item_len = self.item.write(rest)?;
+        *rest.get_mut(item_len)? = b'\n';
+        header_len.checked_add(item_len)?.checked_add(2)
     }
 }

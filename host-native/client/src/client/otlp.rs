@@ -20,12 +20,11 @@ impl Client {
         let Some(destination) = self.otlp(Signal::Traces) else {
             return OFF;
         };
-        let encoded = EncodedSpan {
+        let header = span_header(destination, Some(&span.trace_id));
+        self.record_short(&header, || EncodedSpan {
             span,
             limits: &self.inner.plan.limits.spans,
-        };
-        let header = span_header(destination, Some(&span.trace_id));
-        self.record_short(&header, &encoded)
+        })
     }
 
     /// Records an OTLP log record, under the client's limits. It was observed now if it does not say when.
@@ -33,16 +32,17 @@ impl Client {
         let Some(destination) = self.otlp(Signal::Logs) else {
             return OFF;
         };
-        let mut record = *record;
-        if record.observed_unix_nanos == 0 {
-            record.observed_unix_nanos = wall_nanos();
-        }
-        let encoded = EncodedLogRecord {
-            record: &record,
-            limits: &self.inner.plan.limits.logs,
-        };
         let header = Header::new(destination, Form::OtlpRecord, Category::LogItem, 1);
-        self.record_short(&header, &encoded)
+        self.record_short(&header, || {
+            let mut record = *record;
+            if record.observed_unix_nanos == 0 {
+                record.observed_unix_nanos = wall_nanos();
+            }
+            EncodedLogRecord {
+                record,
+                limits: &self.inner.plan.limits.logs,
+            }
+        })
     }
 
     /// Records a ready-made `Export*ServiceRequest` in protobuf with `items` spans, log records or metrics in it.
@@ -116,7 +116,7 @@ impl Encode for EncodedSpan<'_> {
 }
 
 struct EncodedLogRecord<'a> {
-    record: &'a LogRecord<'a>,
+    record: LogRecord<'a>,
     limits: &'a Limits,
 }
 

@@ -2,7 +2,7 @@
 
 use surgetank_core::intake::{Pushed, Slot};
 use surgetank_core::item::{Count, DestinationId, DropReason, Header, Outcome};
-use surgetank_core::wire::otlp::protobuf::{OPEN_PREFIX_BYTES, Out, Writer};
+use surgetank_core::wire::otlp::protobuf::{OPEN_PREFIX_BYTES, Out};
 
 use super::control::Shared;
 use super::thread::on_delivery_thread;
@@ -24,25 +24,44 @@ impl<E: Exporter> Delivery<E> {
         self.pushed(shared.intake.push(header, payload))
     }
 
-    /// Records what `value` encodes to, straight into the intake. As [`Delivery::record`].
-    pub(crate) fn record_encoded(&self, header: &Header, value: &impl Encode) -> Outcome {
+    /// Records what `make` makes, which is asked only if such a record may enter. As [`Delivery::record`].
+    ///
+    /// What mostly fits [`SHORT_BYTES`] is encoded once, beside the intake, and copied in one piece. That is half the
+    /// work of measuring first; what is longer is measured after all.
+    pub(crate) fn record_short<V: Encode>(&self, header: &Header, make: impl FnOnce() -> V) -> Outcome {
         let shared = &*self.shared;
         if let Err(reason) = admit(shared, header) {
             return Outcome::Dropped(reason);
         }
+        let value = make();
+        let mut scratch = [0; SHORT_BYTES];
+        let length = value.write(&mut scratch);
+        match length.and_then(|length| scratch.get(..length)) {
+            Some(payload) => self.pushed(shared.intake.push(header, payload)),
+            None => self.measured(header, &value),
+        }
+    }
+
+    /// The same for what is mostly longer: measured, then encoded straight into the intake.
+    pub(crate) fn record_long<V: Encode>(&self, header: &Header, make: impl FnOnce() -> V) -> Outcome {
+        match admit(&self.shared, header) {
+            Ok(()) => self.measured(header, &make()),
+            Err(reason) => Outcome::Dropped(reason),
+        }
+    }
+
+    fn measured(&self, header: &Header, value: &impl Encode) -> Outcome {
         let length = value.encoded_len();
-        let slot = match shared.intake.reserve(header, length) {
+        let slot = match self.shared.intake.reserve(header, length) {
             Ok(slot) => slot,
             Err(reason) => return Outcome::Dropped(reason),
         };
-        let mut out = SlotOut { slot, failed: false };
+        let mut out = SlotOut::new(slot);
         value.encode(&mut out);
-        let SlotOut { slot, failed } = out;
-        let whole = !failed && slot.len() == length;
-        self.pushed(if whole {
-            slot.commit()
-        } else {
-            slot.discard(DropReason::InternalSdkError)
+        let slot = out.finish();
+        self.pushed(match slot {
+            Ok(slot) if slot.len() == length => slot.commit(),
+            Ok(slot) | Err(slot) => slot.discard(DropReason::InternalSdkError),
         })
     }
 
@@ -56,23 +75,6 @@ impl<E: Exporter> Delivery<E> {
             worker::start(&self.shared);
         }
         admitted
-    }
-
-    /// The same for what mostly fits [`SHORT_BYTES`]: encoded once, beside the intake, and copied in one piece. That is
-    /// half the work of measuring first and appending piece by piece; what is longer is done so after all.
-    pub(crate) fn record_short(&self, header: &Header, value: &impl Encode) -> Outcome {
-        let shared = &*self.shared;
-        if let Err(reason) = admit(shared, header) {
-            return Outcome::Dropped(reason);
-        }
-        let mut scratch = [0; SHORT_BYTES];
-        let mut out = Writer::new(&mut scratch);
-        value.encode(&mut out);
-        let length = out.finish();
-        match length.ok().and_then(|length| scratch.get(..length)) {
-            Some(payload) => self.pushed(shared.intake.push(header, payload)),
-            None => self.record_encoded(header, value),
-        }
     }
 
     /// Counts something the application dropped before it recorded it. `header` says what it would have been.
@@ -107,16 +109,74 @@ fn admit<E: Exporter>(shared: &Shared<E>, header: &Header) -> Result<(), DropRea
     shared.intake.admit(header)
 }
 
-/// A slot as an encoder's output.
+/// Bytes that are collected before they are appended to a slot.
+const STAGE_BYTES: usize = 256;
+
+/// A slot as an encoder's output. Encoders write a few bytes at a time; they are collected, because an append costs more
+/// than such a piece.
 struct SlotOut<'a> {
     slot: Slot<'a>,
+    stage: [u8; STAGE_BYTES],
+    staged: usize,
     failed: bool,
+}
+
+impl<'a> SlotOut<'a> {
+    fn new(slot: Slot<'a>) -> Self {
+        Self {
+            slot,
+            stage: [0; STAGE_BYTES],
+            staged: 0,
+            failed: false,
+        }
+    }
+
+    /// The slot, as an error if something could not be written.
+    fn finish(mut self) -> Result<Slot<'a>, Slot<'a>> {
+        self.flush();
+        if self.failed {
+            Err(self.slot)
+        } else {
+            Ok(self.slot)
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.failed |= self.slot.append(bytes).is_err();
+    }
+
+    #[inline(never)]
+    fn flush(&mut self) {
+        let staged = self.stage.get(..self.staged).unwrap_or_default();
+        self.failed |= self.slot.append(staged).is_err();
+        self.staged = 0;
+    }
+
+    /// What did not fit the stage.
+    #[inline(never)]
+    fn spill(&mut self, bytes: &[u8]) {
+        self.flush();
+        match self.stage.get_mut(..bytes.len()) {
+            Some(target) => {
+                target.copy_from_slice(bytes);
+                self.staged = bytes.len();
+            }
+            None => self.append(bytes),
+        }
+    }
 }
 
 impl Out for SlotOut<'_> {
     #[inline]
     fn raw(&mut self, bytes: &[u8]) {
-        self.failed |= self.slot.append(bytes).is_err();
+        let room = self.stage.get_mut(self.staged..).unwrap_or_default();
+        match room.get_mut(..bytes.len()) {
+            Some(target) => {
+                target.copy_from_slice(bytes);
+                self.staged = self.staged.saturating_add(bytes.len());
+            }
+            None => self.spill(bytes),
+        }
     }
 
     #[inline]
@@ -134,10 +194,13 @@ impl Out for SlotOut<'_> {
 
     #[inline]
     fn position(&self) -> usize {
-        self.slot.len()
+        self.slot.len().saturating_add(self.staged)
     }
 
     fn patch(&mut self, position: usize, bytes: [u8; OPEN_PREFIX_BYTES]) {
+        if self.slot.len() < position.saturating_add(OPEN_PREFIX_BYTES) {
+            self.flush();
+        }
         let rest = self.slot.written_mut().get_mut(position..);
         match rest.and_then(|rest| rest.first_chunk_mut()) {
             Some(target) => *target = bytes,

@@ -73,10 +73,10 @@ impl Source {
         let name = name.unwrap_or(scope.name());
         if on_delivery_thread() {
             // Before anything is kept of it: it is refused.
-            return self.client.record_short(&header, value);
+            return self.client.record_short(&header, || value);
         }
         match self.origin(scope, name) {
-            Some(origin) => self.client.record_short(&header.from_origin(origin), value),
+            Some(origin) => self.client.record_short(&header.from_origin(origin), || value),
             None => {
                 let whole = Header {
                     form: Form::OtlpRequest,
@@ -88,7 +88,7 @@ impl Source {
                     name,
                     value,
                 };
-                self.client.record_short(&whole, &request)
+                self.client.record_short(&whole, || request)
             }
         }
     }

@@ -131,12 +131,12 @@ impl Encode for Payload<'_> {
         } = *self;
         let mut json = Json::new(out);
         json.begin_object();
-        json.key("check_in_id");
+        json.name("check_in_id");
         json.hex(id.as_bytes());
         text(&mut json, "monitor_slug", check_in.monitor);
         text(&mut json, "status", check_in.status.as_str());
         if let Some(duration) = check_in.duration {
-            json.key("duration");
+            json.name("duration");
             json.seconds(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         }
         json.members(&context.release);
@@ -144,11 +144,11 @@ impl Encode for Payload<'_> {
             write_monitor(&mut json, monitor);
         }
         if let Some(trace_id) = check_in.trace_id {
-            json.key("contexts");
+            json.name("contexts");
             json.begin_object();
-            json.key("trace");
+            json.name("trace");
             json.begin_object();
-            json.key("trace_id");
+            json.name("trace_id");
             json.hex(&trace_id.bytes());
             json.end_object();
             json.end_object();
@@ -158,9 +158,9 @@ impl Encode for Payload<'_> {
 }
 
 fn write_monitor<O: Out>(json: &mut Json<'_, O>, monitor: &Monitor<'_>) {
-    json.key("monitor_config");
+    json.name("monitor_config");
     json.begin_object();
-    json.key("schedule");
+    json.name("schedule");
     json.begin_object();
     match monitor.schedule {
         Schedule::Crontab(line) => {
@@ -169,7 +169,7 @@ fn write_monitor<O: Out>(json: &mut Json<'_, O>, monitor: &Monitor<'_>) {
         }
         Schedule::Every(count, unit) => {
             text(json, "type", "interval");
-            json.key("value");
+            json.name("value");
             json.u64(u64::from(count));
             text(json, "unit", unit.as_str());
         }

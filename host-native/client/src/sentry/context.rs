@@ -37,7 +37,7 @@ pub(crate) struct SentryFacts<'a> {
 impl SentryContext {
     pub(crate) fn new(facts: SentryFacts<'_>) -> Self {
         let sdk = members(|json| {
-            json.key("sdk");
+            json.name("sdk");
             json.begin_object();
             super::text(json, "name", facts.sdk_name);
             super::text(json, "version", facts.sdk_version);
@@ -50,7 +50,7 @@ impl SentryContext {
         let event = members(|json| {
             json.members(&release);
             super::text(json, "server_name", facts.server_name);
-            json.key("platform");
+            json.name("platform");
             json.str("native");
             json.members(&sdk)
         });

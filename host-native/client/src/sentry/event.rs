@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use surgetank_core::time::UnixTime;
-use surgetank_core::wire::otlp::encode::{SpanId, TraceId};
+use surgetank_core::wire::otlp::encode::{AnyValue, SpanId, TraceId};
 use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::{Enveloped, Item, Map, SentryContext, map, number, tags, text};
@@ -198,13 +198,13 @@ impl Encode for Header<'_> {
         } = self.0;
         let mut header = Json::new(out);
         header.begin_object();
-        header.key("event_id");
+        header.name("event_id");
         header.hex(id.as_bytes());
         header.members(&context.sdk);
         if let Some(trace) = &event.trace {
-            header.key("trace");
+            header.name("trace");
             header.begin_object();
-            header.key("trace_id");
+            header.name("trace_id");
             header.hex(&trace.trace_id.bytes());
             header.members(&context.trace);
             header.end_object();
@@ -223,24 +223,24 @@ impl Encode for Payload<'_> {
         } = self.0;
         let mut json = Json::new(out);
         json.begin_object();
-        json.key("event_id");
+        json.name("event_id");
         json.hex(id.as_bytes());
-        json.key("timestamp");
+        json.name("timestamp");
         json.seconds(event.timestamp.unwrap_or(now).as_micros());
-        json.key("level");
+        json.name("level");
         json.plain(event.level.as_str().as_bytes());
         text(&mut json, "logger", event.logger);
         text(&mut json, "transaction", event.transaction);
         if !event.message.is_empty() {
-            json.key("logentry");
+            json.name("logentry");
             json.begin_object();
             text(&mut json, "formatted", event.message);
             json.end_object();
         }
         if !event.exceptions.is_empty() {
-            json.key("exception");
+            json.name("exception");
             json.begin_object();
-            json.key("values");
+            json.name("values");
             json.begin_array();
             for exception in event.exceptions {
                 write_exception(&mut json, exception);
@@ -256,7 +256,7 @@ impl Encode for Payload<'_> {
         write_contexts(&mut json, event.contexts, event.trace.as_ref());
         write_breadcrumbs(&mut json, event.breadcrumbs);
         if !event.fingerprint.is_empty() {
-            json.key("fingerprint");
+            json.name("fingerprint");
             json.begin_array();
             for part in event.fingerprint {
                 json.str(part);
@@ -274,20 +274,20 @@ fn write_exception<O: Out>(json: &mut Json<'_, O>, exception: &Exception<'_>) {
     text(json, "value", exception.value);
     text(json, "module", exception.module);
     if exception.handled.is_some() || !exception.mechanism.is_empty() {
-        json.key("mechanism");
+        json.name("mechanism");
         json.begin_object();
         let named = exception.mechanism;
         text(json, "type", if named.is_empty() { "generic" } else { named });
         if let Some(handled) = exception.handled {
-            json.key("handled");
+            json.name("handled");
             json.bool(handled);
         }
         json.end_object();
     }
     if !exception.frames.is_empty() {
-        json.key("stacktrace");
+        json.name("stacktrace");
         json.begin_object();
-        json.key("frames");
+        json.name("frames");
         json.begin_array();
         for frame in exception.frames {
             write_frame(json, frame);
@@ -307,24 +307,24 @@ fn write_frame<O: Out>(json: &mut Json<'_, O>, frame: &Frame<'_>) {
     number(json, "lineno", frame.line);
     number(json, "colno", frame.column);
     if let Some(in_app) = frame.in_app {
-        json.key("in_app");
+        json.name("in_app");
         json.bool(in_app);
     }
     if frame.instruction_addr != 0 {
-        json.key("instruction_addr");
+        json.name("instruction_addr");
         json.quoted(format_args!("{:#x}", frame.instruction_addr));
     }
     json.end_object();
 }
 
 fn write_user<O: Out>(json: &mut Json<'_, O>, user: &User<'_>) {
-    json.key("user");
+    json.name("user");
     json.begin_object();
     text(json, "id", user.id);
     text(json, "username", user.username);
     text(json, "email", user.email);
     if let Some(address) = user.ip_address {
-        json.key("ip_address");
+        json.name("ip_address");
         json.quoted(format_args!("{address}"));
     }
     map(json, "data", user.data);
@@ -339,10 +339,10 @@ pub(super) fn write_contexts<O: Out>(
     if contexts.is_empty() && trace.is_none() {
         return;
     }
-    json.key("contexts");
+    json.name("contexts");
     json.begin_object();
     if let Some(trace) = trace {
-        json.key("trace");
+        json.name("trace");
         json.begin_object();
         write_trace(json, trace);
         json.end_object();
@@ -357,20 +357,22 @@ pub(super) fn write_other_contexts<O: Out>(
     has_trace: bool,
 ) {
     for (name, facts) in contexts {
-        if !(has_trace && *name == "trace") {
-            map(json, name, facts);
+        let replaced = has_trace && *name == "trace";
+        if !replaced && !facts.is_empty() {
+            json.key(name);
+            json.value(&AnyValue::Map(facts));
         }
     }
 }
 
 /// The members of a trace context.
 pub(super) fn write_trace<O: Out>(json: &mut Json<'_, O>, trace: &TraceContext<'_>) {
-    json.key("trace_id");
+    json.name("trace_id");
     json.hex(&trace.trace_id.bytes());
-    json.key("span_id");
+    json.name("span_id");
     json.hex(&trace.span_id.bytes());
     if let Some(parent) = trace.parent_span_id {
-        json.key("parent_span_id");
+        json.name("parent_span_id");
         json.hex(&parent.bytes());
     }
     text(json, "op", trace.op);
@@ -380,14 +382,14 @@ fn write_breadcrumbs<O: Out>(json: &mut Json<'_, O>, breadcrumbs: &[Breadcrumb<'
     if breadcrumbs.is_empty() {
         return;
     }
-    json.key("breadcrumbs");
+    json.name("breadcrumbs");
     json.begin_object();
-    json.key("values");
+    json.name("values");
     json.begin_array();
     for breadcrumb in breadcrumbs {
         json.begin_object();
         if let Some(timestamp) = breadcrumb.timestamp {
-            json.key("timestamp");
+            json.name("timestamp");
             json.seconds(timestamp.as_micros());
         }
         text(json, "type", breadcrumb.kind);

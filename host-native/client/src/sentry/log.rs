@@ -47,17 +47,14 @@ pub(crate) struct EncodedLog<'a> {
     pub(crate) context: &'a SentryContext,
 }
 
-impl EncodedLog<'_> {
-    /// Its quantity in the `log_byte` category: body, keys and values, at least 1 (Relay, `relay-ourlogs`).
-    pub(crate) fn billed_bytes(&self) -> usize {
-        let attributes: usize = self
-            .log
-            .attributes
-            .iter()
-            .map(|entry| entry.key.len() + billed_bytes(&entry.value, MAX_VALUE_DEPTH))
-            .sum();
-        (self.log.body.len() + attributes + self.context.log_bytes).max(1)
-    }
+/// The quantity of a log in the `log_byte` category: body, keys and values, at least 1 (Relay, `relay-ourlogs`).
+pub(crate) fn billed_bytes(log: &Log<'_>, context: &SentryContext) -> usize {
+    let attributes: usize = log
+        .attributes
+        .iter()
+        .map(|entry| entry.key.len() + value_bytes(&entry.value, MAX_VALUE_DEPTH))
+        .sum();
+    (log.body.len() + attributes + context.log_bytes).max(1)
 }
 
 impl Encode for EncodedLog<'_> {
@@ -66,21 +63,21 @@ impl Encode for EncodedLog<'_> {
         let (level, severity) = log.level.of_log();
         let mut json = Json::new(out);
         json.begin_object();
-        json.key("timestamp");
+        json.name("timestamp");
         json.seconds(log.timestamp.unwrap_or(self.now).as_micros());
-        json.key("trace_id");
+        json.name("trace_id");
         json.hex(&self.trace_id.bytes());
         if let Some(span_id) = log.span_id {
-            json.key("span_id");
+            json.name("span_id");
             json.hex(&span_id.bytes());
         }
-        json.key("level");
+        json.name("level");
         json.plain(level.as_bytes());
-        json.key("severity_number");
+        json.name("severity_number");
         json.u64(u64::from(severity));
-        json.key("body");
+        json.name("body");
         json.str(log.body);
-        json.key("attributes");
+        json.name("attributes");
         json.begin_object();
         for entry in log.attributes {
             attribute(&mut json, entry.key, &entry.value);
@@ -93,27 +90,24 @@ impl Encode for EncodedLog<'_> {
 
 /// `"key":{"value":..,"type":".."}`; bytes are base64.
 pub(super) fn attribute<O: Out>(json: &mut Json<'_, O>, key: &str, value: &AnyValue<'_>) {
-    let kind = match value {
+    let end: &[u8] = match value {
         AnyValue::Empty => return,
-        AnyValue::Bool(_) => "boolean",
-        AnyValue::Int(_) => "integer",
-        AnyValue::Double(_) => "double",
-        AnyValue::String(_) | AnyValue::Bytes(_) => "string",
-        AnyValue::Array(_) => "array",
-        AnyValue::Map(_) => "object",
+        AnyValue::Bool(_) => b",\"type\":\"boolean\"}",
+        AnyValue::Int(_) => b",\"type\":\"integer\"}",
+        AnyValue::Double(_) => b",\"type\":\"double\"}",
+        AnyValue::String(_) | AnyValue::Bytes(_) => b",\"type\":\"string\"}",
+        AnyValue::Array(_) => b",\"type\":\"array\"}",
+        AnyValue::Map(_) => b",\"type\":\"object\"}",
     };
     json.key(key);
-    json.begin_object();
-    json.key("value");
+    json.begin_with(b"{\"value\":");
     json.value(value);
-    json.key("type");
-    json.plain(kind.as_bytes());
-    json.end_object();
+    json.end_with(end);
 }
 
 /// What a value counts in the `log_byte` category (Relay, `relay-ourlogs`): text by its length, a number as 8, a truth
 /// value as 1, containers as the sum of what is in them.
-fn billed_bytes(value: &AnyValue<'_>, depth: usize) -> usize {
+fn value_bytes(value: &AnyValue<'_>, depth: usize) -> usize {
     let inner = depth.checked_sub(1);
     match value {
         AnyValue::Empty => 0,
@@ -122,12 +116,12 @@ fn billed_bytes(value: &AnyValue<'_>, depth: usize) -> usize {
         AnyValue::String(text) => text.len(),
         AnyValue::Bytes(bytes) => bytes.len().div_ceil(3) * 4,
         AnyValue::Array(values) => inner.map_or(0, |depth| {
-            values.iter().map(|value| billed_bytes(value, depth)).sum()
+            values.iter().map(|value| value_bytes(value, depth)).sum()
         }),
         AnyValue::Map(entries) => inner.map_or(0, |depth| {
             entries
                 .iter()
-                .map(|entry| entry.key.len() + billed_bytes(&entry.value, depth))
+                .map(|entry| entry.key.len() + value_bytes(&entry.value, depth))
                 .sum()
         }),
     }

@@ -90,28 +90,28 @@ impl Encode for Payload<'_> {
         } = *self;
         let mut json = Json::new(out);
         json.begin_object();
-        json.key("sid");
+        json.name("sid");
         json.hex(session.id.as_bytes());
         text(&mut json, "did", session.distinct_id);
-        json.key("init");
+        json.name("init");
         json.bool(session.init);
-        json.key("started");
+        json.name("started");
         json.rfc3339(session.started);
-        json.key("timestamp");
+        json.name("timestamp");
         json.rfc3339(now);
         text(&mut json, "status", session.status.as_str());
-        json.key("errors");
+        json.name("errors");
         json.u64(u64::from(session.errors));
         if let Some(duration) = session.duration {
-            json.key("duration");
+            json.name("duration");
             json.seconds(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         }
-        json.key("attrs");
+        json.name("attrs");
         json.begin_object();
         json.members(&context.release);
         text(&mut json, "user_agent", session.user_agent);
         if let Some(address) = session.ip_address {
-            json.key("ip_address");
+            json.name("ip_address");
             json.quoted(format_args!("{address}"));
         }
         json.end_object();

@@ -167,13 +167,13 @@ impl Encode for Header<'_> {
         } = self.0;
         let mut header = Json::new(out);
         header.begin_object();
-        header.key("event_id");
+        header.name("event_id");
         header.hex(id.as_bytes());
         header.members(&context.sdk);
-        header.key("trace");
+        header.name("trace");
         header.begin_object();
         if transaction.dynamic_sampling.is_empty() {
-            header.key("trace_id");
+            header.name("trace_id");
             header.hex(&transaction.trace.trace_id.bytes());
             header.members(&context.trace);
             text(&mut header, "transaction", transaction.name);
@@ -198,12 +198,12 @@ impl Encode for Payload<'_> {
         } = self.0;
         let mut json = Json::new(out);
         json.begin_object();
-        json.key("type");
+        json.name("type");
         json.plain(b"transaction");
-        json.key("event_id");
+        json.name("event_id");
         json.hex(id.as_bytes());
         text(&mut json, "transaction", transaction.name);
-        json.key("transaction_info");
+        json.name("transaction_info");
         json.begin_object();
         let source = transaction.source;
         text(
@@ -212,13 +212,13 @@ impl Encode for Payload<'_> {
             if source.is_empty() { "custom" } else { source },
         );
         json.end_object();
-        json.key("start_timestamp");
+        json.name("start_timestamp");
         json.seconds(transaction.start.as_micros());
-        json.key("timestamp");
+        json.name("timestamp");
         json.seconds(transaction.end.as_micros());
-        json.key("contexts");
+        json.name("contexts");
         json.begin_object();
-        json.key("trace");
+        json.name("trace");
         json.begin_object();
         write_trace(&mut json, &transaction.trace);
         text(&mut json, "status", transaction.status.as_str());
@@ -226,7 +226,7 @@ impl Encode for Payload<'_> {
         json.end_object();
         write_other_contexts(&mut json, transaction.contexts, true);
         json.end_object();
-        json.key("spans");
+        json.name("spans");
         json.begin_array();
         let trace_id = transaction.trace.trace_id;
         for span in transaction.spans {
@@ -235,12 +235,12 @@ impl Encode for Payload<'_> {
         json.end_array();
         tags(&mut json, transaction.tags);
         if !transaction.measurements.is_empty() {
-            json.key("measurements");
+            json.name("measurements");
             json.begin_object();
             for measurement in transaction.measurements {
                 json.key(measurement.name);
                 json.begin_object();
-                json.key("value");
+                json.name("value");
                 json.f64(measurement.value);
                 text(&mut json, "unit", measurement.unit);
                 json.end_object();
@@ -254,20 +254,20 @@ impl Encode for Payload<'_> {
 
 fn write_span<O: Out>(json: &mut Json<'_, O>, span: &Span<'_>, trace_id: TraceId) {
     json.begin_object();
-    json.key("trace_id");
+    json.name("trace_id");
     json.hex(&trace_id.bytes());
-    json.key("span_id");
+    json.name("span_id");
     json.hex(&span.span_id.bytes());
-    json.key("parent_span_id");
+    json.name("parent_span_id");
     json.hex(&span.parent_span_id.bytes());
     text(json, "op", span.op);
     text(json, "description", span.description);
     if let Some(status) = span.status {
         text(json, "status", status.as_str());
     }
-    json.key("start_timestamp");
+    json.name("start_timestamp");
     json.seconds(span.start.as_micros());
-    json.key("timestamp");
+    json.name("timestamp");
     json.seconds(span.end.as_micros());
     map(json, "data", span.data);
     json.end_object();

@@ -1,0 +1,160 @@
+//! Digits without `core::fmt`, which takes some hundred instructions for each number.
+
+/// Most digits of a `u64`.
+pub(super) const MAX_DIGITS: usize = 20;
+
+/// Eight decimal digits of a number below 10⁸. All digits at once: the number is split into halves, quarters and eighths
+/// that lie side by side in one word, each division being a multiplication that is exact for its range.
+const fn eight_digits(number: u64) -> u64 {
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x7f_0000_007f;
+    let quarters = hundreds | ((halves - hundreds * 100) << 16);
+    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((quarters - tens * 10) << 8)
+}
+
+/// The text of eight digits.
+const fn text(digits: u64) -> [u8; 8] {
+    (digits | 0x3030_3030_3030_3030).to_le_bytes()
+}
+
+/// The decimal digits of `number`, at the end of the array, and how many they are.
+#[inline]
+pub(super) fn decimal(number: u64) -> ([u8; MAX_DIGITS], usize) {
+    let mut digits = [b'0'; MAX_DIGITS];
+    let mut rest = number;
+    let mut count = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    (digits, count)
+}
+
+/// Microseconds as seconds with six decimals, for moments from 2001 to 2286: ten digits before the point.
+#[inline]
+pub(super) fn ten_digit_seconds(micros: u64) -> Option<[u8; 17]> {
+    const RANGE: core::ops::Range<u64> = 1_000_000_000_000_000..10_000_000_000_000_000;
+    if !RANGE.contains(&micros) {
+        return None;
+    }
+    let [a, b, c, d, e, f, g, h] = text(eight_digits(micros / 100_000_000));
+    let [i, j, k, l, m, n, o, p] = text(eight_digits(micros % 100_000_000));
+    Some([a, b, c, d, e, f, g, h, i, j, b'.', k, l, m, n, o, p])
+}
+
+/// A fraction in lowest decimal terms: `whole` and `decimals` digits of `fraction`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Short {
+    pub(super) negative: bool,
+    pub(super) whole: u64,
+    /// The digits behind the point, at the front.
+    pub(super) fraction: [u8; 6],
+    /// How many of them there are; at least one.
+    pub(super) decimals: usize,
+}
+
+/// The shortest text of `number` that reads back equal, where that has at most 15 digits, at most six of them behind the
+/// point, and no exponent.
+///
+/// A double tells all decimal numbers of up to 15 digits apart. So when the millionths of the number are a whole number
+/// below 10¹⁵ that, divided again, gives the number (division rounds correctly), that decimal number is the only one of
+/// up to 15 digits that reads back equal; without its trailing zeros it is the shortest.
+#[inline]
+pub(super) fn short(number: f64) -> Option<Short> {
+    const SMALLEST: f64 = 1e-4;
+    const LARGEST: f64 = 999_999_999.0;
+    let size = number.abs();
+    if !(SMALLEST..LARGEST).contains(&size) {
+        return None;
+    }
+    let millionths = (size * 1e6 + 0.5) as u64;
+    if millionths as f64 / 1e6 != size {
+        return None;
+    }
+    let [_, _, fraction @ ..] = text(eight_digits(millionths % 1_000_000));
+    let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0').count();
+    Some(Short {
+        negative: number < 0.0,
+        whole: millionths / 1_000_000,
+        fraction,
+        decimals: fraction.len().saturating_sub(zeros).max(1),
+    })
+}
+
+/// Sixteen lower-case hexadecimal digits of eight bytes.
+#[inline]
+pub(super) fn hex(bytes: [u8; 8]) -> [u8; 16] {
+    let [a, b, c, d, e, f, g, h] = bytes;
+    let halves = [[a, b, c, d], [e, f, g, h]].map(|half| {
+        // Four bytes, each in 16 bits of its own; then its digits, the high one first.
+        let word = u64::from(u32::from_le_bytes(half));
+        let word = (word | word << 16) & 0x0000_ffff_0000_ffff;
+        let word = (word | word << 8) & 0x00ff_00ff_00ff_00ff;
+        let digits = (word >> 4 | word << 8) & 0x0f0f_0f0f_0f0f_0f0f;
+        // One in each byte whose digit is a letter.
+        let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+        const TO_LETTER: u64 = (b'a' - b'0' - 10) as u64;
+        digits + 0x3030_3030_3030_3030 + letters * TO_LETTER
+    });
+    let [low, high] = halves.map(u128::from);
+    (low | high << 64).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_digits_are_those_of_the_formatter() {
+        // The halves do not touch each other: every value of each, with the ends of the other.
+        for half in 0..10_000 {
+            for other in [0, 1, 4_999, 9_999] {
+                for number in [half * 10_000 + other, other * 10_000 + half] {
+                    let expected = format!("{number:08}");
+                    assert_eq!(text(eight_digits(number)), expected.as_bytes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn decimals_are_those_of_the_formatter() {
+        let powers = (0..=19).map(|exponent| 10_u64.pow(exponent));
+        for power in powers {
+            for number in [power - 1, power, power + 1, u64::MAX / power] {
+                let (digits, count) = decimal(number);
+                assert_eq!(&digits[MAX_DIGITS - count..], number.to_string().as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn seconds_are_those_of_the_formatter() {
+        for micros in [
+            1_000_000_000_000_000,
+            1_700_000_000_000_042,
+            1_234_567_890_987_654,
+            9_999_999_999_999_999,
+        ] {
+            let expected = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+            assert_eq!(ten_digit_seconds(micros).unwrap(), expected.as_bytes());
+        }
+        for micros in [0, 999_999_999_999_999, 10_000_000_000_000_000, u64::MAX] {
+            assert_eq!(ten_digit_seconds(micros), None);
+        }
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_those_of_the_formatter() {
+        for byte in 0..=255_u8 {
+            let bytes = [byte, 0, !byte, 255, 16, byte, 159, byte.wrapping_add(1)];
+            let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(&hex(bytes), expected.as_bytes());
+        }
+    }
+}
