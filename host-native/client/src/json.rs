@@ -46,6 +46,18 @@ impl<E: Encode> Encode for &E {
     }
 }
 
+/// A key that needs no escape, with all that can stand around it: `,"key":`. Written in one piece.
+#[derive(Clone, Copy)]
+pub(crate) struct Name(pub(crate) &'static str);
+
+/// The [`Name`] of a literal.
+macro_rules! name {
+    ($name:literal) => {
+        $crate::json::Name(concat!(",\"", $name, "\":"))
+    };
+}
+pub(crate) use name;
+
 /// Writes one JSON text. Commas are put where they belong; the caller balances brackets.
 pub(crate) struct Json<'o, O> {
     out: &'o mut O,
@@ -100,13 +112,16 @@ impl<'o, O: Out> Json<'o, O> {
         self.out.array(*b"\":");
     }
 
-    /// A key that needs no escape, for those that are known here.
+    /// A key that is known here, made by [`name!`].
     #[inline]
-    pub(crate) fn name(&mut self, name: &'static str) {
-        self.quote();
-        self.out.raw(name.as_bytes());
+    pub(crate) fn name(&mut self, name: Name) {
+        let text = if self.comma {
+            name.0
+        } else {
+            name.0.get(1..).unwrap_or_default()
+        };
+        self.out.raw(text.as_bytes());
         self.comma = false;
-        self.out.array(*b"\":");
     }
 
     /// Separates, and begins a string.
@@ -140,15 +155,16 @@ impl<'o, O: Out> Json<'o, O> {
         self.out.array(*b"\"");
     }
 
-    /// Lower-case hexadecimal digits as a string, of as many bytes as identifiers have: a multiple of eight.
-    pub(crate) fn hex<const N: usize>(&mut self, bytes: &[u8; N]) {
-        const { assert!(N.is_multiple_of(8), "identifiers are whole words") };
-        self.quote();
-        let (words, _) = bytes.as_chunks();
-        for word in words {
-            self.out.array(number::hex(*word));
-        }
-        self.out.array(*b"\"");
+    /// An identifier of 16 bytes as a string of lower-case hexadecimal digits.
+    pub(crate) fn hex_16(&mut self, bytes: &[u8; 16]) {
+        self.separate();
+        self.out.array(number::quoted_hex_16(bytes));
+    }
+
+    /// An identifier of 8 bytes as a string of lower-case hexadecimal digits.
+    pub(crate) fn hex_8(&mut self, bytes: [u8; 8]) {
+        self.separate();
+        self.out.array(number::quoted_hex_8(bytes));
     }
 
     pub(crate) fn bool(&mut self, value: bool) {
@@ -305,38 +321,36 @@ impl<O: Out> fmt::Write for Text<'_, O> {
     }
 }
 
-/// True for a word with a byte that a string cannot hold as it is.
+/// True for a byte that a string cannot hold as it is.
 #[inline]
-const fn has_special(word: [u8; 8]) -> bool {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    // A high bit is set for each zero byte, and perhaps for bytes above one: exact as to whether there is any.
-    const fn zeros(word: u64) -> u64 {
-        word.wrapping_sub(ONES) & !word & HIGHS
-    }
-    let word = u64::from_le_bytes(word);
-    let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-    let quotes = zeros(word ^ (ONES * b'"' as u64));
-    controls | quotes | zeros(word ^ (ONES * b'\\' as u64)) != 0
+const fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
-/// Where the first character is that a string cannot hold as it is. Eight bytes at a time, the last of which may have
+/// True if there is such a byte. All of them are looked at, so that the compiler compares them at once.
+#[inline]
+fn has_special<const N: usize>(bytes: &[u8; N]) -> bool {
+    bytes.iter().fold(false, |found, byte| found | is_special(*byte))
+}
+
+/// Where the first character is that a string cannot hold as it is. Sixteen bytes at a time, the last of which may have
 /// been looked at before: texts rarely have one.
 #[inline]
 fn first_special(text: &[u8]) -> Option<usize> {
-    let found = if let Some(last) = text.last_chunk::<8>() {
-        let (words, _) = text.as_chunks::<8>();
-        words.iter().any(|word| has_special(*word)) || has_special(*last)
-    } else if let (Some([a, b, c, d]), Some([e, f, g, h])) = (text.first_chunk(), text.last_chunk()) {
-        has_special([*a, *b, *c, *d, *e, *f, *g, *h])
+    let found = if let Some(last) = text.last_chunk::<16>() {
+        let (blocks, _) = text.as_chunks::<16>();
+        blocks.iter().any(has_special) || has_special(last)
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        has_special(first) | has_special(last)
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        has_special(first) | has_special(last)
     } else {
         true
     };
     if !found {
         return None;
     }
-    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    text.iter().position(special)
+    text.iter().position(|byte| is_special(*byte))
 }
 
 /// Writes `text` as the inside of a JSON string (RFC 8259, section 7).
@@ -484,7 +498,7 @@ mod tests {
         );
         assert_eq!(written(|json| json.seconds(1_500_000)), "1.500000");
         let bytes = [0x0a, 0xf5, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc];
-        assert_eq!(written(|json| json.hex(&bytes)), "\"0af5123456789abc\"");
+        assert_eq!(written(|json| json.hex_8(bytes)), "\"0af5123456789abc\"");
     }
 
     #[test]

@@ -44,36 +44,36 @@ use core::cell::OnceCell;
 use surgetank_core::wire::otlp::encode::{AnyValue, KeyValue};
 use surgetank_core::wire::otlp::protobuf::{Length, Out, Writer};
 
-use crate::json::{Encode, Json};
+use crate::json::{Encode, Json, Name, name};
 
 /// A list of named values.
 pub type Map<'a> = &'a [KeyValue<'a>];
 
 /// Writes `"key":"text"` unless the text is empty.
 #[inline]
-fn text<O: Out>(json: &mut Json<'_, O>, key: &'static str, text: &str) {
+fn text<O: Out>(json: &mut Json<'_, O>, name: Name, text: &str) {
     if text.is_empty() {
         return;
     }
-    json.name(key);
+    json.name(name);
     json.str(text);
 }
 
 /// Writes `"key":number` unless the number is zero.
-fn number<O: Out>(json: &mut Json<'_, O>, key: &'static str, number: u32) {
+fn number<O: Out>(json: &mut Json<'_, O>, name: Name, number: u32) {
     if number == 0 {
         return;
     }
-    json.name(key);
+    json.name(name);
     json.u64(u64::from(number));
 }
 
 /// Writes `"key":{..}` unless the map is empty.
-fn map<O: Out>(json: &mut Json<'_, O>, key: &'static str, map: Map<'_>) {
+fn map<O: Out>(json: &mut Json<'_, O>, name: Name, map: Map<'_>) {
     if map.is_empty() {
         return;
     }
-    json.name(key);
+    json.name(name);
     json.value(&AnyValue::Map(map));
 }
 
@@ -82,7 +82,7 @@ fn tags<O: Out>(json: &mut Json<'_, O>, tags: &[(&str, &str)]) {
     if tags.is_empty() {
         return;
     }
-    json.name("tags");
+    json.name(name!("tags"));
     json.begin_object();
     for (key, value) in tags {
         json.key(key);
@@ -117,9 +117,9 @@ impl<P: Encode> Item<P> {
     fn header<O: Out>(&self, out: &mut O, payload_len: usize) {
         let mut header = Json::new(out);
         header.begin_object();
-        header.name("type");
+        header.name(name!("type"));
         header.plain(self.kind.as_bytes());
-        header.name("length");
+        header.name(name!("length"));
         header.u64(payload_len as u64);
         header.end_object();
         out.raw(b"\n");

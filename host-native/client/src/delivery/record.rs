@@ -2,7 +2,7 @@
 
 use surgetank_core::intake::{Pushed, Slot};
 use surgetank_core::item::{Count, DestinationId, DropReason, Header, Outcome};
-use surgetank_core::wire::otlp::protobuf::{OPEN_PREFIX_BYTES, Out};
+use surgetank_core::wire::otlp::protobuf::{Full, OPEN_PREFIX_BYTES, Out, Writer};
 
 use super::control::Shared;
 use super::thread::on_delivery_thread;
@@ -110,7 +110,7 @@ fn admit<E: Exporter>(shared: &Shared<E>, header: &Header) -> Result<(), DropRea
 }
 
 /// Bytes that are collected before they are appended to a slot.
-const STAGE_BYTES: usize = 256;
+const STAGE_BYTES: usize = 512;
 
 /// A slot as an encoder's output. Encoders write a few bytes at a time; they are collected, because an append costs more
 /// than such a piece.
@@ -141,8 +141,18 @@ impl<'a> SlotOut<'a> {
         }
     }
 
-    fn append(&mut self, bytes: &[u8]) {
-        self.failed |= self.slot.append(bytes).is_err();
+    /// Writes to the stage; false, and nothing written, when it has no room for it.
+    #[inline]
+    fn stage(&mut self, write: impl FnOnce(&mut Writer<'_>)) -> bool {
+        let mut stage = Writer::new(self.stage.get_mut(self.staged..).unwrap_or_default());
+        write(&mut stage);
+        match stage.finish() {
+            Ok(written) => {
+                self.staged = self.staged.saturating_add(written);
+                true
+            }
+            Err(Full) => false,
+        }
     }
 
     #[inline(never)]
@@ -161,7 +171,7 @@ impl<'a> SlotOut<'a> {
                 target.copy_from_slice(bytes);
                 self.staged = bytes.len();
             }
-            None => self.append(bytes),
+            None => self.failed |= self.slot.append(bytes).is_err(),
         }
     }
 }
@@ -169,19 +179,16 @@ impl<'a> SlotOut<'a> {
 impl Out for SlotOut<'_> {
     #[inline]
     fn raw(&mut self, bytes: &[u8]) {
-        let room = self.stage.get_mut(self.staged..).unwrap_or_default();
-        match room.get_mut(..bytes.len()) {
-            Some(target) => {
-                target.copy_from_slice(bytes);
-                self.staged = self.staged.saturating_add(bytes.len());
-            }
-            None => self.spill(bytes),
+        if !self.stage(|stage| stage.raw(bytes)) {
+            self.spill(bytes);
         }
     }
 
     #[inline]
     fn array<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.raw(&bytes);
+        if !self.stage(|stage| stage.array(bytes)) {
+            self.spill(&bytes);
+        }
     }
 
     #[inline]

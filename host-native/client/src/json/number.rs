@@ -86,9 +86,29 @@ pub(super) fn short(number: f64) -> Option<Short> {
     })
 }
 
+/// The sixteen lower-case hexadecimal digits of eight bytes, in quotes.
+#[inline]
+pub(super) fn quoted_hex_8(bytes: [u8; 8]) -> [u8; 18] {
+    let mut text = [b'"'; 18];
+    let [_, digits @ .., _] = &mut text;
+    *digits = hex(bytes);
+    text
+}
+
+/// The 32 lower-case hexadecimal digits of sixteen bytes, in quotes.
+#[inline]
+pub(super) fn quoted_hex_16(bytes: &[u8; 16]) -> [u8; 34] {
+    let mut text = [b'"'; 34];
+    let [_, digits @ .., _] = &mut text;
+    for (digits, bytes) in digits.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
+        *digits = hex(*bytes);
+    }
+    text
+}
+
 /// Sixteen lower-case hexadecimal digits of eight bytes.
 #[inline]
-pub(super) fn hex(bytes: [u8; 8]) -> [u8; 16] {
+fn hex(bytes: [u8; 8]) -> [u8; 16] {
     let [a, b, c, d, e, f, g, h] = bytes;
     let halves = [[a, b, c, d], [e, f, g, h]].map(|half| {
         // Four bytes, each in 16 bits of its own; then its digits, the high one first.
@@ -154,7 +174,14 @@ mod tests {
         for byte in 0..=255_u8 {
             let bytes = [byte, 0, !byte, 255, 16, byte, 159, byte.wrapping_add(1)];
             let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(&hex(bytes), expected.as_bytes());
+            assert_eq!(quoted_hex_8(bytes), format!("\"{expected}\"").as_bytes());
+            let mut twice = [byte; 16];
+            twice[..8].copy_from_slice(&bytes);
+            let repeated = format!("{byte:02x}").repeat(8);
+            assert_eq!(
+                quoted_hex_16(&twice),
+                format!("\"{expected}{repeated}\"").as_bytes()
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::{Item, SentryContext, number, text};
 use crate::ids::EventId;
-use crate::json::{Encode, Json};
+use crate::json::{Encode, Json, name};
 
 /// A check-in: a job began, or ended.
 #[derive(Clone, Copy, Debug)]
@@ -131,12 +131,12 @@ impl Encode for Payload<'_> {
         } = *self;
         let mut json = Json::new(out);
         json.begin_object();
-        json.name("check_in_id");
-        json.hex(id.as_bytes());
-        text(&mut json, "monitor_slug", check_in.monitor);
-        text(&mut json, "status", check_in.status.as_str());
+        json.name(name!("check_in_id"));
+        json.hex_16(id.as_bytes());
+        text(&mut json, name!("monitor_slug"), check_in.monitor);
+        text(&mut json, name!("status"), check_in.status.as_str());
         if let Some(duration) = check_in.duration {
-            json.name("duration");
+            json.name(name!("duration"));
             json.seconds(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         }
         json.members(&context.release);
@@ -144,12 +144,12 @@ impl Encode for Payload<'_> {
             write_monitor(&mut json, monitor);
         }
         if let Some(trace_id) = check_in.trace_id {
-            json.name("contexts");
+            json.name(name!("contexts"));
             json.begin_object();
-            json.name("trace");
+            json.name(name!("trace"));
             json.begin_object();
-            json.name("trace_id");
-            json.hex(&trace_id.bytes());
+            json.name(name!("trace_id"));
+            json.hex_16(&trace_id.bytes());
             json.end_object();
             json.end_object();
         }
@@ -158,27 +158,31 @@ impl Encode for Payload<'_> {
 }
 
 fn write_monitor<O: Out>(json: &mut Json<'_, O>, monitor: &Monitor<'_>) {
-    json.name("monitor_config");
+    json.name(name!("monitor_config"));
     json.begin_object();
-    json.name("schedule");
+    json.name(name!("schedule"));
     json.begin_object();
     match monitor.schedule {
         Schedule::Crontab(line) => {
-            text(json, "type", "crontab");
-            text(json, "value", line);
+            text(json, name!("type"), "crontab");
+            text(json, name!("value"), line);
         }
         Schedule::Every(count, unit) => {
-            text(json, "type", "interval");
-            json.name("value");
+            text(json, name!("type"), "interval");
+            json.name(name!("value"));
             json.u64(u64::from(count));
-            text(json, "unit", unit.as_str());
+            text(json, name!("unit"), unit.as_str());
         }
     }
     json.end_object();
-    number(json, "checkin_margin", monitor.checkin_margin);
-    number(json, "max_runtime", monitor.max_runtime);
-    text(json, "timezone", monitor.timezone);
-    number(json, "failure_issue_threshold", monitor.failure_issue_threshold);
-    number(json, "recovery_threshold", monitor.recovery_threshold);
+    number(json, name!("checkin_margin"), monitor.checkin_margin);
+    number(json, name!("max_runtime"), monitor.max_runtime);
+    text(json, name!("timezone"), monitor.timezone);
+    number(
+        json,
+        name!("failure_issue_threshold"),
+        monitor.failure_issue_threshold,
+    );
+    number(json, name!("recovery_threshold"), monitor.recovery_threshold);
     json.end_object();
 }

@@ -2,7 +2,7 @@
 
 use surgetank_core::wire::otlp::encode::AnyValue;
 
-use crate::json::{Collected, Json};
+use crate::json::{Collected, Json, name};
 
 /// Encoded members of JSON objects, without braces.
 #[derive(Default)]
@@ -37,25 +37,25 @@ pub(crate) struct SentryFacts<'a> {
 impl SentryContext {
     pub(crate) fn new(facts: SentryFacts<'_>) -> Self {
         let sdk = members(|json| {
-            json.name("sdk");
+            json.name(name!("sdk"));
             json.begin_object();
-            super::text(json, "name", facts.sdk_name);
-            super::text(json, "version", facts.sdk_version);
+            super::text(json, name!("name"), facts.sdk_name);
+            super::text(json, name!("version"), facts.sdk_version);
             json.end_object();
         });
         let release = members(|json| {
-            super::text(json, "release", facts.release);
-            super::text(json, "environment", facts.environment)
+            super::text(json, name!("release"), facts.release);
+            super::text(json, name!("environment"), facts.environment)
         });
         let event = members(|json| {
             json.members(&release);
-            super::text(json, "server_name", facts.server_name);
-            json.name("platform");
+            super::text(json, name!("server_name"), facts.server_name);
+            json.name(name!("platform"));
             json.str("native");
             json.members(&sdk)
         });
         let trace = members(|json| {
-            super::text(json, "public_key", facts.public_key);
+            super::text(json, name!("public_key"), facts.public_key);
             json.members(&release)
         });
         // Names of the logs protocol ("Default Attributes").

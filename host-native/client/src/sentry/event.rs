@@ -8,7 +8,7 @@ use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::{Enveloped, Item, Map, SentryContext, map, number, tags, text};
 use crate::ids::EventId;
-use crate::json::{Encode, Json};
+use crate::json::{Encode, Json, name};
 
 /// Severity of an event, a breadcrumb or a log.
 ///
@@ -198,14 +198,14 @@ impl Encode for Header<'_> {
         } = self.0;
         let mut header = Json::new(out);
         header.begin_object();
-        header.name("event_id");
-        header.hex(id.as_bytes());
+        header.name(name!("event_id"));
+        header.hex_16(id.as_bytes());
         header.members(&context.sdk);
         if let Some(trace) = &event.trace {
-            header.name("trace");
+            header.name(name!("trace"));
             header.begin_object();
-            header.name("trace_id");
-            header.hex(&trace.trace_id.bytes());
+            header.name(name!("trace_id"));
+            header.hex_16(&trace.trace_id.bytes());
             header.members(&context.trace);
             header.end_object();
         }
@@ -223,24 +223,24 @@ impl Encode for Payload<'_> {
         } = self.0;
         let mut json = Json::new(out);
         json.begin_object();
-        json.name("event_id");
-        json.hex(id.as_bytes());
-        json.name("timestamp");
+        json.name(name!("event_id"));
+        json.hex_16(id.as_bytes());
+        json.name(name!("timestamp"));
         json.seconds(event.timestamp.unwrap_or(now).as_micros());
-        json.name("level");
+        json.name(name!("level"));
         json.plain(event.level.as_str().as_bytes());
-        text(&mut json, "logger", event.logger);
-        text(&mut json, "transaction", event.transaction);
+        text(&mut json, name!("logger"), event.logger);
+        text(&mut json, name!("transaction"), event.transaction);
         if !event.message.is_empty() {
-            json.name("logentry");
+            json.name(name!("logentry"));
             json.begin_object();
-            text(&mut json, "formatted", event.message);
+            text(&mut json, name!("formatted"), event.message);
             json.end_object();
         }
         if !event.exceptions.is_empty() {
-            json.name("exception");
+            json.name(name!("exception"));
             json.begin_object();
-            json.name("values");
+            json.name(name!("values"));
             json.begin_array();
             for exception in event.exceptions {
                 write_exception(&mut json, exception);
@@ -249,14 +249,14 @@ impl Encode for Payload<'_> {
             json.end_object();
         }
         tags(&mut json, event.tags);
-        map(&mut json, "extra", event.extra);
+        map(&mut json, name!("extra"), event.extra);
         if let Some(user) = &event.user {
             write_user(&mut json, user);
         }
         write_contexts(&mut json, event.contexts, event.trace.as_ref());
         write_breadcrumbs(&mut json, event.breadcrumbs);
         if !event.fingerprint.is_empty() {
-            json.name("fingerprint");
+            json.name(name!("fingerprint"));
             json.begin_array();
             for part in event.fingerprint {
                 json.str(part);
@@ -270,24 +270,28 @@ impl Encode for Payload<'_> {
 
 fn write_exception<O: Out>(json: &mut Json<'_, O>, exception: &Exception<'_>) {
     json.begin_object();
-    text(json, "type", exception.kind);
-    text(json, "value", exception.value);
-    text(json, "module", exception.module);
+    text(json, name!("type"), exception.kind);
+    text(json, name!("value"), exception.value);
+    text(json, name!("module"), exception.module);
     if exception.handled.is_some() || !exception.mechanism.is_empty() {
-        json.name("mechanism");
+        json.name(name!("mechanism"));
         json.begin_object();
         let named = exception.mechanism;
-        text(json, "type", if named.is_empty() { "generic" } else { named });
+        text(
+            json,
+            name!("type"),
+            if named.is_empty() { "generic" } else { named },
+        );
         if let Some(handled) = exception.handled {
-            json.name("handled");
+            json.name(name!("handled"));
             json.bool(handled);
         }
         json.end_object();
     }
     if !exception.frames.is_empty() {
-        json.name("stacktrace");
+        json.name(name!("stacktrace"));
         json.begin_object();
-        json.name("frames");
+        json.name(name!("frames"));
         json.begin_array();
         for frame in exception.frames {
             write_frame(json, frame);
@@ -300,34 +304,34 @@ fn write_exception<O: Out>(json: &mut Json<'_, O>, exception: &Exception<'_>) {
 
 fn write_frame<O: Out>(json: &mut Json<'_, O>, frame: &Frame<'_>) {
     json.begin_object();
-    text(json, "function", frame.function);
-    text(json, "module", frame.module);
-    text(json, "filename", frame.filename);
-    text(json, "abs_path", frame.abs_path);
-    number(json, "lineno", frame.line);
-    number(json, "colno", frame.column);
+    text(json, name!("function"), frame.function);
+    text(json, name!("module"), frame.module);
+    text(json, name!("filename"), frame.filename);
+    text(json, name!("abs_path"), frame.abs_path);
+    number(json, name!("lineno"), frame.line);
+    number(json, name!("colno"), frame.column);
     if let Some(in_app) = frame.in_app {
-        json.name("in_app");
+        json.name(name!("in_app"));
         json.bool(in_app);
     }
     if frame.instruction_addr != 0 {
-        json.name("instruction_addr");
+        json.name(name!("instruction_addr"));
         json.quoted(format_args!("{:#x}", frame.instruction_addr));
     }
     json.end_object();
 }
 
 fn write_user<O: Out>(json: &mut Json<'_, O>, user: &User<'_>) {
-    json.name("user");
+    json.name(name!("user"));
     json.begin_object();
-    text(json, "id", user.id);
-    text(json, "username", user.username);
-    text(json, "email", user.email);
+    text(json, name!("id"), user.id);
+    text(json, name!("username"), user.username);
+    text(json, name!("email"), user.email);
     if let Some(address) = user.ip_address {
-        json.name("ip_address");
+        json.name(name!("ip_address"));
         json.quoted(format_args!("{address}"));
     }
-    map(json, "data", user.data);
+    map(json, name!("data"), user.data);
     json.end_object();
 }
 
@@ -339,10 +343,10 @@ pub(super) fn write_contexts<O: Out>(
     if contexts.is_empty() && trace.is_none() {
         return;
     }
-    json.name("contexts");
+    json.name(name!("contexts"));
     json.begin_object();
     if let Some(trace) = trace {
-        json.name("trace");
+        json.name(name!("trace"));
         json.begin_object();
         write_trace(json, trace);
         json.end_object();
@@ -367,38 +371,38 @@ pub(super) fn write_other_contexts<O: Out>(
 
 /// The members of a trace context.
 pub(super) fn write_trace<O: Out>(json: &mut Json<'_, O>, trace: &TraceContext<'_>) {
-    json.name("trace_id");
-    json.hex(&trace.trace_id.bytes());
-    json.name("span_id");
-    json.hex(&trace.span_id.bytes());
+    json.name(name!("trace_id"));
+    json.hex_16(&trace.trace_id.bytes());
+    json.name(name!("span_id"));
+    json.hex_8(trace.span_id.bytes());
     if let Some(parent) = trace.parent_span_id {
-        json.name("parent_span_id");
-        json.hex(&parent.bytes());
+        json.name(name!("parent_span_id"));
+        json.hex_8(parent.bytes());
     }
-    text(json, "op", trace.op);
+    text(json, name!("op"), trace.op);
 }
 
 fn write_breadcrumbs<O: Out>(json: &mut Json<'_, O>, breadcrumbs: &[Breadcrumb<'_>]) {
     if breadcrumbs.is_empty() {
         return;
     }
-    json.name("breadcrumbs");
+    json.name(name!("breadcrumbs"));
     json.begin_object();
-    json.name("values");
+    json.name(name!("values"));
     json.begin_array();
     for breadcrumb in breadcrumbs {
         json.begin_object();
         if let Some(timestamp) = breadcrumb.timestamp {
-            json.name("timestamp");
+            json.name(name!("timestamp"));
             json.seconds(timestamp.as_micros());
         }
-        text(json, "type", breadcrumb.kind);
-        text(json, "category", breadcrumb.category);
+        text(json, name!("type"), breadcrumb.kind);
+        text(json, name!("category"), breadcrumb.category);
         if let Some(level) = breadcrumb.level {
-            text(json, "level", level.as_str());
+            text(json, name!("level"), level.as_str());
         }
-        text(json, "message", breadcrumb.message);
-        map(json, "data", breadcrumb.data);
+        text(json, name!("message"), breadcrumb.message);
+        map(json, name!("data"), breadcrumb.data);
         json.end_object();
     }
     json.end_array();

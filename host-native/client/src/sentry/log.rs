@@ -6,7 +6,7 @@ use surgetank_core::wire::otlp::encode::{AnyValue, SpanId, TraceId};
 use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::{Level, Map, SentryContext};
-use crate::json::{Encode, Json};
+use crate::json::{Encode, Json, name};
 
 /// One log line.
 #[derive(Clone, Copy, Default, Debug)]
@@ -63,21 +63,21 @@ impl Encode for EncodedLog<'_> {
         let (level, severity) = log.level.of_log();
         let mut json = Json::new(out);
         json.begin_object();
-        json.name("timestamp");
+        json.name(name!("timestamp"));
         json.seconds(log.timestamp.unwrap_or(self.now).as_micros());
-        json.name("trace_id");
-        json.hex(&self.trace_id.bytes());
+        json.name(name!("trace_id"));
+        json.hex_16(&self.trace_id.bytes());
         if let Some(span_id) = log.span_id {
-            json.name("span_id");
-            json.hex(&span_id.bytes());
+            json.name(name!("span_id"));
+            json.hex_8(span_id.bytes());
         }
-        json.name("level");
+        json.name(name!("level"));
         json.plain(level.as_bytes());
-        json.name("severity_number");
+        json.name(name!("severity_number"));
         json.u64(u64::from(severity));
-        json.name("body");
+        json.name(name!("body"));
         json.str(log.body);
-        json.name("attributes");
+        json.name(name!("attributes"));
         json.begin_object();
         for entry in log.attributes {
             attribute(&mut json, entry.key, &entry.value);

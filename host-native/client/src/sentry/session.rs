@@ -9,7 +9,7 @@ use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::{Item, SentryContext, text};
 use crate::ids::EventId;
-use crate::json::{Encode, Json};
+use crate::json::{Encode, Json, name};
 
 /// An update of a session: its start, an error in it, or its end.
 #[derive(Clone, Copy, Debug)]
@@ -90,28 +90,28 @@ impl Encode for Payload<'_> {
         } = *self;
         let mut json = Json::new(out);
         json.begin_object();
-        json.name("sid");
-        json.hex(session.id.as_bytes());
-        text(&mut json, "did", session.distinct_id);
-        json.name("init");
+        json.name(name!("sid"));
+        json.hex_16(session.id.as_bytes());
+        text(&mut json, name!("did"), session.distinct_id);
+        json.name(name!("init"));
         json.bool(session.init);
-        json.name("started");
+        json.name(name!("started"));
         json.rfc3339(session.started);
-        json.name("timestamp");
+        json.name(name!("timestamp"));
         json.rfc3339(now);
-        text(&mut json, "status", session.status.as_str());
-        json.name("errors");
+        text(&mut json, name!("status"), session.status.as_str());
+        json.name(name!("errors"));
         json.u64(u64::from(session.errors));
         if let Some(duration) = session.duration {
-            json.name("duration");
+            json.name(name!("duration"));
             json.seconds(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         }
-        json.name("attrs");
+        json.name(name!("attrs"));
         json.begin_object();
         json.members(&context.release);
-        text(&mut json, "user_agent", session.user_agent);
+        text(&mut json, name!("user_agent"), session.user_agent);
         if let Some(address) = session.ip_address {
-            json.name("ip_address");
+            json.name(name!("ip_address"));
             json.quoted(format_args!("{address}"));
         }
         json.end_object();

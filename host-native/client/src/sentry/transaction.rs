@@ -7,7 +7,7 @@ use surgetank_core::wire::otlp::protobuf::Out;
 use super::event::{write_other_contexts, write_trace};
 use super::{Enveloped, Item, Map, SentryContext, TraceContext, map, tags, text};
 use crate::ids::EventId;
-use crate::json::{Encode, Json};
+use crate::json::{Encode, Json, name};
 
 /// How a span ended.
 ///
@@ -167,17 +167,17 @@ impl Encode for Header<'_> {
         } = self.0;
         let mut header = Json::new(out);
         header.begin_object();
-        header.name("event_id");
-        header.hex(id.as_bytes());
+        header.name(name!("event_id"));
+        header.hex_16(id.as_bytes());
         header.members(&context.sdk);
-        header.name("trace");
+        header.name(name!("trace"));
         header.begin_object();
         if transaction.dynamic_sampling.is_empty() {
-            header.name("trace_id");
-            header.hex(&transaction.trace.trace_id.bytes());
+            header.name(name!("trace_id"));
+            header.hex_16(&transaction.trace.trace_id.bytes());
             header.members(&context.trace);
-            text(&mut header, "transaction", transaction.name);
-            text(&mut header, "sampled", "true");
+            text(&mut header, name!("transaction"), transaction.name);
+            text(&mut header, name!("sampled"), "true");
         } else {
             for (key, value) in transaction.dynamic_sampling {
                 header.key(key);
@@ -198,35 +198,35 @@ impl Encode for Payload<'_> {
         } = self.0;
         let mut json = Json::new(out);
         json.begin_object();
-        json.name("type");
+        json.name(name!("type"));
         json.plain(b"transaction");
-        json.name("event_id");
-        json.hex(id.as_bytes());
-        text(&mut json, "transaction", transaction.name);
-        json.name("transaction_info");
+        json.name(name!("event_id"));
+        json.hex_16(id.as_bytes());
+        text(&mut json, name!("transaction"), transaction.name);
+        json.name(name!("transaction_info"));
         json.begin_object();
         let source = transaction.source;
         text(
             &mut json,
-            "source",
+            name!("source"),
             if source.is_empty() { "custom" } else { source },
         );
         json.end_object();
-        json.name("start_timestamp");
+        json.name(name!("start_timestamp"));
         json.seconds(transaction.start.as_micros());
-        json.name("timestamp");
+        json.name(name!("timestamp"));
         json.seconds(transaction.end.as_micros());
-        json.name("contexts");
+        json.name(name!("contexts"));
         json.begin_object();
-        json.name("trace");
+        json.name(name!("trace"));
         json.begin_object();
         write_trace(&mut json, &transaction.trace);
-        text(&mut json, "status", transaction.status.as_str());
-        map(&mut json, "data", transaction.data);
+        text(&mut json, name!("status"), transaction.status.as_str());
+        map(&mut json, name!("data"), transaction.data);
         json.end_object();
         write_other_contexts(&mut json, transaction.contexts, true);
         json.end_object();
-        json.name("spans");
+        json.name(name!("spans"));
         json.begin_array();
         let trace_id = transaction.trace.trace_id;
         for span in transaction.spans {
@@ -235,14 +235,14 @@ impl Encode for Payload<'_> {
         json.end_array();
         tags(&mut json, transaction.tags);
         if !transaction.measurements.is_empty() {
-            json.name("measurements");
+            json.name(name!("measurements"));
             json.begin_object();
             for measurement in transaction.measurements {
                 json.key(measurement.name);
                 json.begin_object();
-                json.name("value");
+                json.name(name!("value"));
                 json.f64(measurement.value);
-                text(&mut json, "unit", measurement.unit);
+                text(&mut json, name!("unit"), measurement.unit);
                 json.end_object();
             }
             json.end_object();
@@ -254,21 +254,22 @@ impl Encode for Payload<'_> {
 
 fn write_span<O: Out>(json: &mut Json<'_, O>, span: &Span<'_>, trace_id: TraceId) {
     json.begin_object();
-    json.name("trace_id");
-    json.hex(&trace_id.bytes());
-    json.name("span_id");
-    json.hex(&span.span_id.bytes());
-    json.name("parent_span_id");
-    json.hex(&span.parent_span_id.bytes());
-    text(json, "op", span.op);
-    text(json, "description", span.description);
+    json.name(name!("trace_id"));
+    json.hex_16(&trace_id.bytes());
+    json.name(name!("span_id"));
+    json.hex_8(span.span_id.bytes());
+    json.name(name!("parent_span_id"));
+    json.hex_8(span.parent_span_id.bytes());
+    text(json, name!("op"), span.op);
+    text(json, name!("description"), span.description);
     if let Some(status) = span.status {
-        text(json, "status", status.as_str());
+        json.name(name!("status"));
+        json.plain(status.as_str().as_bytes());
     }
-    json.name("start_timestamp");
+    json.name(name!("start_timestamp"));
     json.seconds(span.start.as_micros());
-    json.name("timestamp");
+    json.name(name!("timestamp"));
     json.seconds(span.end.as_micros());
-    map(json, "data", span.data);
+    map(json, name!("data"), span.data);
     json.end_object();
 }
