@@ -13,9 +13,26 @@ use crate::limits::{
     MAX_GATHER_SCAN, MAX_ITEMS_PER_ENVELOPE, MAX_LOGS_PER_ENVELOPE, MAX_METRICS_PER_ENVELOPE,
     MAX_SPANS_PER_ENVELOPE,
 };
-use crate::queue::{self, Ahead, List, RecordRef, Run};
+use crate::queue::{self, Ahead, Block, List, RecordRef, Run};
 use crate::request::RequestKind;
 use crate::wire::envelope::ContainerKind;
+
+/// The last of the records at the head of `list` that are older than `record`, and what they come to. Bound:
+/// [`MAX_GATHER_SCAN`] records.
+fn older_front(blocks: &[Block], list: &List, record: RecordRef) -> Option<(RecordRef, Run)> {
+    let before = queue::sequence(blocks, record);
+    let is_older = |ahead: &Ahead| queue::sequence(blocks, ahead.record) < before;
+    let mut last = Ahead::of(blocks, list.head()?).filter(is_older)?;
+    let mut run = Run::default().with(&last);
+    for _ in 0..MAX_GATHER_SCAN {
+        let Some(ahead) = last.next(blocks).filter(is_older) else {
+            break;
+        };
+        run = run.with(&ahead);
+        last = ahead;
+    }
+    Some((last.record, run))
+}
 
 /// How many records of one kind share a request.
 #[derive(Clone, Copy)]
@@ -247,7 +264,8 @@ impl Core<'_> {
         }
     }
 
-    /// Puts a parked request's records back at the head of their lane and frees its place in the table.
+    /// Puts a parked request's records back at the head of their lane, behind older ones, and frees its place in the
+    /// table. Bound: the records of the request, and [`MAX_GATHER_SCAN`] of the lane.
     pub(super) fn put_back(&mut self, slot: usize) {
         let Some(request) = self.requests.get_mut(slot) else {
             return;
@@ -274,7 +292,13 @@ impl Core<'_> {
             gathered: is_gathered(form),
         };
         if let Some(list) = place.list_mut(self.destinations) {
+            // What failed before and is older stays in front.
+            let older = older_front(self.blocks, list, head)
+                .map(|(last, run)| queue::split_front(self.blocks, list, last, run));
             queue::prepend(self.blocks, list, records);
+            if let Some(older) = older {
+                queue::prepend(self.blocks, list, older);
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 mod bodies;
+mod order;
 mod otlp;
 mod status;
 mod watch;
