@@ -50,6 +50,8 @@ impl<E: Exporter> Delivery<E> {
         }
     }
 
+    /// Apart from its callers: its stage on their stack would slow the short path down.
+    #[inline(never)]
     fn measured(&self, header: &Header, value: &impl Encode) -> Outcome {
         let length = value.encoded_len();
         let slot = match self.shared.intake.reserve(header, length) {
