@@ -241,7 +241,8 @@ impl<E: Exporter> Kernel<E> {
                     match outgoing {
                         Ok(outgoing) => {
                             let timeout = outgoing.timeout;
-                            let attempt = self.exporter.export(outgoing);
+                            // Some kilobytes, which would be moved several times on their way into the task.
+                            let attempt = Box::pin(self.exporter.export(outgoing));
                             let task = attempts.spawn(async move {
                                 tokio::time::timeout(timeout, attempt)
                                     .await
