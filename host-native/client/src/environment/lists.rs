@@ -141,3 +141,38 @@ fn hex(digit: u8) -> Option<u8> {
     // A digit of base 16 fits eight bits.
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn percent_encoded(text: &str) -> String {
+        text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_by_its_members(text in ".{0,200}") {
+            let count = members(&text).count();
+            let (headers, errors) = headers(&text);
+            prop_assert_eq!(headers.len() + errors.len(), count);
+            for (name, value) in headers {
+                prop_assert!(!name.is_empty() && !value.contains(['\r', '\n']));
+                prop_assert!(!RESERVED.contains(&name.to_ascii_lowercase().as_str()));
+            }
+            if let Ok(attributes) = attributes(&text) {
+                prop_assert!(attributes.len() <= count);
+            }
+        }
+
+        #[test]
+        fn what_was_percent_encoded_comes_back(pairs in prop::collection::btree_map(".{1,8}", ".{0,8}", 0..6)) {
+            let written: Vec<String> = pairs
+                .iter()
+                .map(|(key, value)| format!(" {}={} ", percent_encoded(key), percent_encoded(value)))
+                .collect();
+            prop_assert_eq!(attributes(&written.join(",")), Ok(pairs.into_iter().collect()));
+        }
+    }
+}

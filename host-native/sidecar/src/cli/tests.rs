@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 fn run_args(args: &[&str]) -> RunArgs {
     let cli = Cli::try_parse_from([&["surgetank"], args].concat()).unwrap();
@@ -123,4 +124,22 @@ fn the_data_directory_follows_the_xdg_rules() {
         data_dir: Some("here".into()),
     };
     assert_eq!(given.path_in(with(&[])), Ok("here".into()));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_size_and_a_time_or_neither(text in ".{0,40}") {
+        let _ = (size(&text), duration(&text), timeout(&text), store_age(&text));
+    }
+
+    #[test]
+    fn sizes_and_times_are_numbers_with_their_units(number in 0u64..1 << 23) {
+        for (unit, bytes) in [("", 1), ("KiB", 1 << 10), ("mb", 1 << 20), (" G", 1 << 30), ("tib", 1 << 40)] {
+            prop_assert_eq!(size(&format!("{number}{unit}")), Ok(number * bytes));
+        }
+        for (unit, millis) in [("ms", 1), ("", 1000), ("s", 1000), ("min", 60_000), ("h", 3_600_000), (" d", 86_400_000)] {
+            let expected = Duration::from_millis(number * millis);
+            prop_assert_eq!(duration(&format!("{number}{unit}")), Ok(expected));
+        }
+    }
 }
