@@ -32,24 +32,7 @@ impl Core<'_> {
         } else if !header.is_mixed() {
             self.discard(index, record, header, DropReason::ServerRateLimited);
         } else {
-            let removed = queue::removed(self.blocks, record);
-            let more = removed.union(covered.intersection(header.categories));
-            let blocks = &*self.blocks;
-            each_difference(header, queue::payload(blocks, record), removed, more, |count| {
-                let reason = DropReason::ServerRateLimited;
-                lose(
-                    self.state,
-                    self.destinations,
-                    self.losses,
-                    Some(index),
-                    reason,
-                    count,
-                );
-            });
-            if more.without(removed).contains(Category::Internal) {
-                self.owe_again(index, record);
-            }
-            queue::set_removed(self.blocks, record, more);
+            self.take_out(index, record, header, covered, DropReason::ServerRateLimited);
             self.deliver(index, record, header);
         }
     }
@@ -72,6 +55,36 @@ impl Core<'_> {
             self.owe_again(index, record);
         }
         self.release(index, record);
+    }
+
+    /// Counts the items of these categories in a mixed record as dropped and marks them as removed. Returns all that
+    /// is removed by now.
+    fn take_out(
+        &mut self,
+        index: usize,
+        record: RecordRef,
+        header: &Header,
+        categories: CategorySet,
+        reason: DropReason,
+    ) -> CategorySet {
+        let removed = queue::removed(self.blocks, record);
+        let more = removed.union(categories.intersection(header.categories));
+        let blocks = &*self.blocks;
+        each_difference(header, queue::payload(blocks, record), removed, more, |count| {
+            lose(
+                self.state,
+                self.destinations,
+                self.losses,
+                Some(index),
+                reason,
+                count,
+            );
+        });
+        if more.without(removed).contains(Category::Internal) {
+            self.owe_again(index, record);
+        }
+        queue::set_removed(self.blocks, record, more);
+        more
     }
 
     fn owe_again(&mut self, index: usize, record: RecordRef) {
@@ -113,24 +126,7 @@ impl Core<'_> {
             .destinations
             .get_mut(index)
             .map_or(CategorySet::EMPTY, |d| d.limits.limited(now));
-        let removed = queue::removed(self.blocks, record);
-        let more = removed.union(limited.intersection(header.categories));
-        let blocks = &*self.blocks;
-        each_difference(header, queue::payload(blocks, record), removed, more, |count| {
-            let reason = DropReason::RatelimitBackoff;
-            lose(
-                self.state,
-                self.destinations,
-                self.losses,
-                Some(index),
-                reason,
-                count,
-            );
-        });
-        if more.without(removed).contains(Category::Internal) {
-            self.owe_again(index, record);
-        }
-        queue::set_removed(self.blocks, record, more);
+        let more = self.take_out(index, record, header, limited, DropReason::RatelimitBackoff);
         self.keeps_something(header, queue::payload(self.blocks, record), more)
     }
 }
