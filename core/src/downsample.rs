@@ -10,8 +10,10 @@
 //! **[`Policy::Adaptive`]** (the default) asks whether keeping fewer traces would help:
 //!
 //! - *Room*: sampled records (transactions, spans) were dropped for want of room since the last tick, or the queue is
-//!   over its high-water mark. While the circuit breaker is open, the low-water mark takes its place: more comes in and
-//!   nothing leaves. An outage that the queue has room for costs no trace.
+//!   over its high-water mark and fuller than it has been since it passed that mark. While the circuit breaker is open,
+//!   the low-water mark takes its place: more comes in and nothing leaves. An outage that the queue has room for costs
+//!   no trace, and a queue that stands still, because the factor is right or because it is full of logs that make room
+//!   for traces anyway, raises nothing.
 //! - *Limits* on the sampled categories only, and once per limit, when it begins. While it lasts nothing of the kind is
 //!   sent, so time tells nothing new; raising the factor with every tick would throw away 1023 of 1024 traces after 20 s
 //!   of a limit that a factor of one might have avoided. A limit that is set again once it was over counts
@@ -137,11 +139,11 @@ pub struct Evidence {
 pub enum FactorCause {
     /// Up: transactions or spans were dropped for want of room.
     QueueOverflow,
-    /// Up: the queue is full.
+    /// Up: the queue has become full.
     QueueFull,
-    /// Up: the queue is over its high-water mark.
+    /// Up: the queue is over its high-water mark and growing.
     QueueHigh,
-    /// Up: the breaker is open and the queue over its low-water mark.
+    /// Up: the breaker is open, the queue over its low-water mark and growing.
     BreakerOpen,
     /// Up: the server limits transactions or spans (or anything, for [`Policy::SentryCompatible`]).
     Limited,
@@ -171,6 +173,8 @@ pub struct Monitor {
     overflows: u64,
     /// The limit that was counted last ends then.
     limited_until: Option<Instant>,
+    /// Highest fill seen since it passed the mark that is evidence, in permille. 0 under it.
+    peak_permille: u16,
     /// Since when there has been no evidence.
     quiet_since: Option<Instant>,
     /// The last step was one down, and its window has not passed yet.
@@ -189,6 +193,7 @@ impl Monitor {
             next: now.saturating_add(interval(&config)),
             overflows: 0,
             limited_until: None,
+            peak_permille: 0,
             quiet_since: None,
             on_trial: false,
             stretch: 1,
@@ -253,20 +258,16 @@ impl Monitor {
         let overflowed = evidence.sampled_overflows != self.overflows;
         self.overflows = evidence.sampled_overflows;
         let limited = self.is_newly_limited(now, evidence.sampled_limited_until);
+        let grown = self.has_grown(evidence);
         if evidence.stalled {
             self.quiet_since = None;
             return None;
         }
-        let high = evidence.fill_permille >= self.config.high_permille;
         let low = evidence.fill_permille < self.config.low_permille;
         let cause = if overflowed {
             FactorCause::QueueOverflow
-        } else if evidence.queue_full {
-            FactorCause::QueueFull
-        } else if high {
-            FactorCause::QueueHigh
-        } else if evidence.breaker_open && !low {
-            FactorCause::BreakerOpen
+        } else if let Some(cause) = grown {
+            cause
         } else if limited {
             FactorCause::Limited
         } else if low && evidence.sampled_limited_until.is_none_or(|until| until <= now) {
@@ -281,6 +282,28 @@ impl Monitor {
             self.stretch = self.stretch.saturating_mul(2).min(MAX_STRETCH);
         }
         Some((self.factor.saturating_add(1), cause))
+    }
+
+    /// Whether the queue is fuller than it has been since it passed the mark in force, and what to call it.
+    fn has_grown(&mut self, evidence: &Evidence) -> Option<FactorCause> {
+        let fill = evidence.fill_permille;
+        let (mark, cause) = if evidence.breaker_open {
+            (self.config.low_permille, FactorCause::BreakerOpen)
+        } else {
+            (self.config.high_permille, FactorCause::QueueHigh)
+        };
+        if fill < mark {
+            self.peak_permille = 0;
+            return None;
+        }
+        let has_grown = fill > self.peak_permille;
+        self.peak_permille = fill.max(self.peak_permille);
+        let cause = match evidence {
+            Evidence { queue_full: true, .. } => FactorCause::QueueFull,
+            _ if fill >= self.config.high_permille => FactorCause::QueueHigh,
+            _ => cause,
+        };
+        has_grown.then_some(cause)
     }
 
     /// True once for each limit: when it begins. What makes it longer while it lasts is the same limit, told by answers

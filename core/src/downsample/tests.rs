@@ -46,14 +46,34 @@ impl Rig {
         self.monitor.tick(self.now, evidence)
     }
 
-    /// Ticks until the factor is `factor`; returns how long it took, in seconds.
+    /// Ticks with this evidence until the factor is `factor`; returns how long it took, in seconds.
     fn until(&mut self, factor: u8, evidence: &Evidence) -> u64 {
+        self.until_with(factor, |_| *evidence)
+    }
+
+    /// Ticks while traces are being lost until the factor is `factor`; returns how long it took, in seconds.
+    fn overloaded_until(&mut self, factor: u8) -> u64 {
+        self.until_with(factor, |monitor| Evidence {
+            sampled_overflows: monitor.overflows + 1,
+            ..HIGH
+        })
+    }
+
+    fn until_with(&mut self, factor: u8, evidence: impl Fn(&Monitor) -> Evidence) -> u64 {
         let began = self.now;
         while self.monitor.factor() != factor {
             assert!(self.now.since(began) < Duration::from_secs(1_000), "never");
-            self.tick(evidence);
+            self.tick(&evidence(&self.monitor));
         }
         self.now.since(began).as_secs()
+    }
+
+    /// As before, but without another loss to be told of.
+    fn quiet(&self) -> Evidence {
+        Evidence {
+            sampled_overflows: self.monitor.overflows,
+            ..QUIET
+        }
     }
 }
 
@@ -155,7 +175,7 @@ fn each_kind_of_evidence_is_named() {
         (
             Evidence {
                 queue_full: true,
-                ..QUIET
+                ..HIGH
             },
             FactorCause::QueueFull,
         ),
@@ -208,7 +228,7 @@ fn what_sampling_cannot_help_is_no_evidence() {
 
 #[test]
 fn a_burst_of_a_hundred_is_caught_in_fourteen_seconds() {
-    assert_eq!(Rig::new(ADAPTIVE).until(7, &HIGH), 14);
+    assert_eq!(Rig::new(ADAPTIVE).overloaded_until(7), 14);
 }
 
 #[test]
@@ -226,21 +246,55 @@ fn losses_count_once_in_the_tick_after_they_happened() {
 #[test]
 fn it_comes_down_one_step_per_quiet_window() {
     let mut rig = Rig::new(ADAPTIVE);
-    rig.until(4, &HIGH);
-    rig.tick(&QUIET);
+    rig.overloaded_until(4);
+    rig.tick(&rig.quiet());
     for factor in (0..4).rev() {
-        assert_eq!(rig.until(factor, &QUIET), 10);
+        assert_eq!(rig.until(factor, &rig.quiet()), 10);
     }
     assert_eq!(rig.monitor.next_tick(), None);
 }
 
 #[test]
+fn a_queue_that_stands_still_raises_nothing() {
+    for breaker_open in [false, true] {
+        let standing = Evidence {
+            breaker_open,
+            queue_full: true,
+            fill_permille: 1_000,
+            ..QUIET
+        };
+        let mut rig = Rig::new(ADAPTIVE);
+        assert_eq!(rig.tick(&standing), up(0, FactorCause::QueueFull));
+        for _ in 0..100 {
+            assert_eq!(rig.tick(&standing), None);
+        }
+        assert_eq!(rig.monitor.factor(), 1);
+    }
+}
+
+#[test]
+fn a_queue_that_grows_raises_it_with_every_tick() {
+    let mut rig = Rig::new(ADAPTIVE);
+    let open = |fill_permille| Evidence {
+        breaker_open: true,
+        fill_permille,
+        ..QUIET
+    };
+    assert_eq!(rig.tick(&open(650)), up(0, FactorCause::BreakerOpen));
+    assert_eq!(rig.tick(&open(640)), None, "what was seen before is not growth");
+    assert_eq!(rig.tick(&open(700)), up(1, FactorCause::BreakerOpen));
+    assert_eq!(rig.tick(&open(850)), up(2, FactorCause::QueueHigh));
+    assert_eq!(rig.tick(&QUIET), None);
+    assert_eq!(rig.tick(&open(650)), up(3, FactorCause::BreakerOpen));
+}
+
+#[test]
 fn between_the_marks_it_stays() {
     let mut rig = Rig::new(ADAPTIVE);
-    rig.until(3, &HIGH);
+    rig.overloaded_until(3);
     let between = Evidence {
         fill_permille: 700,
-        ..QUIET
+        ..rig.quiet()
     };
     for _ in 0..100 {
         assert_eq!(rig.tick(&between), None);
@@ -281,18 +335,18 @@ fn a_limit_that_grows_while_it_lasts_is_the_same_limit_and_one_after_it_is_anoth
 #[test]
 fn a_stall_neither_raises_nor_lowers_it() {
     let mut rig = Rig::new(ADAPTIVE);
-    rig.until(2, &HIGH);
+    rig.overloaded_until(2);
     let stalled = |evidence| Evidence {
         stalled: true,
         ..evidence
     };
     for _ in 0..50 {
         assert_eq!(rig.tick(&stalled(HIGH)), None);
-        assert_eq!(rig.tick(&stalled(QUIET)), None);
+        assert_eq!(rig.tick(&stalled(rig.quiet())), None);
     }
     assert_eq!(rig.monitor.factor(), 2);
     assert_eq!(
-        rig.until(1, &QUIET),
+        rig.until(1, &rig.quiet()),
         12,
         "the quiet window begins after the stall"
     );
@@ -318,8 +372,8 @@ fn a_steady_overload_is_tried_less_and_less_often() {
     let mut rig = Rig::new(ADAPTIVE);
     let mut windows = Vec::new();
     for _ in 0..6 {
-        rig.until(1, &HIGH);
-        windows.push(rig.until(0, &QUIET));
+        rig.overloaded_until(1);
+        windows.push(rig.until(0, &rig.quiet()));
     }
     // The first tick of a window begins it.
     assert_eq!(windows, [12, 22, 42, 82, 82, 82]);
@@ -329,14 +383,14 @@ fn a_steady_overload_is_tried_less_and_less_often() {
 fn once_it_is_over_the_windows_are_short_again() {
     let mut rig = Rig::new(ADAPTIVE);
     for _ in 0..6 {
-        rig.until(1, &HIGH);
-        rig.until(0, &QUIET);
+        rig.overloaded_until(1);
+        rig.until(0, &rig.quiet());
     }
     for _ in 0..200 {
-        rig.tick(&QUIET);
+        rig.tick(&rig.quiet());
     }
-    rig.until(2, &HIGH);
-    assert_eq!(rig.until(0, &QUIET), 22);
+    rig.overloaded_until(2);
+    assert_eq!(rig.until(0, &rig.quiet()), 22);
 }
 
 #[test]
@@ -350,12 +404,12 @@ fn a_late_tick_counts_once() {
 #[test]
 fn a_clock_that_goes_back_delays_the_next_tick_by_one_interval_at_most() {
     let mut rig = Rig::new(ADAPTIVE);
-    rig.until(3, &HIGH);
-    rig.tick(&QUIET);
+    rig.overloaded_until(3);
+    rig.tick(&rig.quiet());
     assert_eq!(rig.monitor.tick(at(0), &QUIET), None);
     assert_eq!(rig.monitor.next_tick(), Some(at(2)));
     rig.now = at(0);
-    assert_eq!(rig.until(2, &QUIET), 10);
+    assert_eq!(rig.until(2, &rig.quiet()), 10);
 }
 
 #[test]
