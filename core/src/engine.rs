@@ -26,22 +26,24 @@
 
 mod abandon;
 mod admit;
+mod count;
 mod flush;
 mod gather;
 mod leave;
+mod open;
 mod schedule;
 mod settle;
 mod watch;
 
-use crate::config::{Config, DestinationConfig, Protocol};
+use crate::config::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::downsample::Monitor;
 use crate::gate::GateState;
 use crate::health::{Health, HealthTracker};
-use crate::item::{Category, CategorySet, Count, DestinationId, DropReason, Header, Item, Outcome};
-use crate::ledger::{self, Loss, Totals};
-use crate::limits::{BLOCK_BYTES, MAX_DESTINATIONS, MAX_NOTICES};
+use crate::item::{Category, DestinationId, DropReason, Item, Outcome};
+use crate::ledger::{Loss, Totals};
+use crate::limits::{MAX_DESTINATIONS, MAX_NOTICES};
 use crate::notice::{Ack, Action, Deadline, Notice};
 use crate::queue::{self, Block, Queue};
 use crate::ratelimit::RateLimits;
@@ -51,23 +53,11 @@ use crate::rng::Rng;
 use crate::status::{Counters, QueueFill, Status};
 use crate::storage::{Parts, Storage};
 use crate::time::{Duration, Instant};
-use crate::wire::envelope;
 use heapless::Deque;
 
 pub use flush::FlushId;
+pub use open::{NoDestination, OpenError};
 pub use watch::{DestinationStatus, HostProbe};
-
-/// No destination could be opened: every entry has records queued or in flight.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NoDestination;
-
-impl core::fmt::Display for NoDestination {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("every destination has records queued or in flight; give the engine a larger table")
-    }
-}
-
-impl core::error::Error for NoDestination {}
 
 /// Everything that is not in the tables.
 #[derive(Debug)]
@@ -387,7 +377,7 @@ impl<S: Storage> Engine<S> {
                     continue;
                 };
                 let removed = queue::removed(view.blocks, record);
-                each_count(&header, queue::payload(view.blocks, record), removed, |count| {
+                count::each_count(&header, queue::payload(view.blocks, record), removed, |count| {
                     if let Some(sum) = held.get_mut(count.category.index()) {
                         *sum = sum.saturating_add(u64::from(count.quantity));
                     }
@@ -403,26 +393,6 @@ impl<S: Storage> Engine<S> {
         self.storage
     }
 }
-
-/// Why [`Engine::open_destination`] failed. Exhaustive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OpenError {
-    /// A setting is out of range.
-    Config(ConfigError),
-    /// No entry is idle.
-    NoDestination(NoDestination),
-}
-
-impl core::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::NoDestination(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for OpenError {}
 
 enum Step {
     Send(usize),
@@ -469,41 +439,6 @@ impl Core<'_> {
         in_time && self.destinations.get(index).is_some_and(unbroken)
     }
 
-    fn open_destination(&mut self, config: DestinationConfig) -> Result<DestinationId, OpenError> {
-        let now = self.state.now;
-        let mut best: Option<(bool, Instant, usize)> = None;
-        for (index, destination) in self.destinations.iter().enumerate() {
-            if !destination.in_use {
-                best = Some((false, Instant::ORIGIN, index));
-                break;
-            }
-            if !destination.is_idle() {
-                continue;
-            }
-            let key = (
-                !destination.limits.limited_at(now).is_empty(),
-                destination.last_used,
-                index,
-            );
-            if best.is_none_or(|best| key < best) {
-                best = Some(key);
-            }
-        }
-        let (_, _, index) = best.ok_or(OpenError::NoDestination(NoDestination))?;
-        let entry = self
-            .destinations
-            .get_mut(index)
-            .ok_or(OpenError::NoDestination(NoDestination))?;
-        let generation = entry.generation.wrapping_add(u32::from(entry.in_use)) & 0x00FF_FFFF;
-        *entry = Destination::new(generation, true, config, now);
-        entry.share_blocks = admit::permille(self.state.queue.capacity(), config.share_permille).max(1);
-        // A request takes an eighth of the share at most, so that several fit and none holds everything.
-        let eighth = entry.share_blocks.saturating_mul(BLOCK_BYTES as u32 / 8);
-        entry.config.batch.max_bytes = entry.config.batch.max_bytes.min(eighth);
-        ledger::forget(self.losses, &mut self.state.totals, index as u8);
-        Ok(self.id_of(index))
-    }
-
     fn id_of(&self, index: usize) -> DestinationId {
         self.destinations
             .get(index)
@@ -527,18 +462,6 @@ impl Core<'_> {
         self.lose(index, reason, category, quantity);
     }
 
-    fn lose(&mut self, index: Option<usize>, reason: DropReason, category: Category, quantity: u64) {
-        lose_many(
-            self.state,
-            self.destinations,
-            self.losses,
-            index,
-            reason,
-            category,
-            quantity,
-        );
-    }
-
     fn notify(&mut self, notice: Notice) {
         if self.state.notices.is_full() {
             self.state.notices.pop_front();
@@ -546,128 +469,6 @@ impl Core<'_> {
         }
         let pushed = self.state.notices.push_back(notice);
         crate::check::always!(pushed.is_ok(), "room for a notice was made");
-    }
-
-    /// True when counts are left of a mixed payload once `removed` is.
-    fn keeps_something<'p>(
-        &self,
-        header: &Header,
-        chunks: impl Iterator<Item = &'p [u8]> + Clone,
-        removed: CategorySet,
-    ) -> bool {
-        let mut kept = false;
-        each_count(header, chunks, removed, |count| kept |= count.quantity > 0);
-        kept
-    }
-
-    fn lose_removed<'p>(
-        &mut self,
-        index: usize,
-        header: &Header,
-        chunks: impl Iterator<Item = &'p [u8]> + Clone,
-        removed: CategorySet,
-        more: CategorySet,
-    ) {
-        each_difference(header, chunks, removed, more, |count| {
-            lose(
-                self.state,
-                self.destinations,
-                self.losses,
-                Some(index),
-                DropReason::RatelimitBackoff,
-                count,
-            );
-        });
-    }
-}
-
-/// Calls `found` with every count of a payload, without the items that `removed` took out. A mixed payload's item
-/// headers are read for it; others cost nothing.
-#[inline]
-fn each_count<'p>(
-    header: &Header,
-    chunks: impl Iterator<Item = &'p [u8]> + Clone,
-    removed: CategorySet,
-    mut found: impl FnMut(Count),
-) {
-    // A payload that is no envelope, whatever its header says, counts by that header.
-    if header.is_mixed() && envelope::counts_of(chunks, removed, &mut found).is_ok() {
-        return;
-    }
-    found(header.count);
-    if let Some(also) = header.also {
-        found(also);
-    }
-}
-
-/// Calls `found` with what a mixed payload loses when `more` is removed instead of `removed`.
-fn each_difference<'p>(
-    header: &Header,
-    chunks: impl Iterator<Item = &'p [u8]> + Clone,
-    removed: CategorySet,
-    more: CategorySet,
-    mut found: impl FnMut(Count),
-) {
-    let mut difference = [0u32; Category::COUNT];
-    each_count(header, chunks.clone(), removed, |count| {
-        if let Some(sum) = difference.get_mut(count.category.index()) {
-            *sum = sum.wrapping_add(count.quantity);
-        }
-    });
-    each_count(header, chunks, more, |count| {
-        if let Some(sum) = difference.get_mut(count.category.index()) {
-            *sum = sum.wrapping_sub(count.quantity);
-        }
-    });
-    for (category, quantity) in Category::ALL.into_iter().zip(difference) {
-        if quantity > 0 {
-            found(Count { category, quantity });
-        }
-    }
-}
-
-/// Counts a loss and notes it for the next client report.
-fn lose(
-    state: &mut State,
-    destinations: &mut [Destination],
-    losses: &mut [Loss],
-    index: Option<usize>,
-    reason: DropReason,
-    count: Count,
-) {
-    lose_many(
-        state,
-        destinations,
-        losses,
-        index,
-        reason,
-        count.category,
-        u64::from(count.quantity),
-    );
-}
-
-fn lose_many(
-    state: &mut State,
-    destinations: &mut [Destination],
-    losses: &mut [Loss],
-    index: Option<usize>,
-    reason: DropReason,
-    category: Category,
-    quantity: u64,
-) {
-    if quantity == 0 {
-        return;
-    }
-    state.totals.drop_many(category, reason, quantity);
-    let Some(index) = index else { return };
-    let Some(destination) = destinations.get_mut(index) else {
-        return;
-    };
-    if destination.config.protocol == Protocol::Sentry && destination.config.client_reports {
-        ledger::owe(losses, &mut state.totals, index as u8, category, reason, quantity);
-        if destination.owes_since.is_none() && ledger::owes(losses, index as u8) {
-            destination.owes_since = Some(state.now);
-        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! The way in: refuse what must not be kept, make room for what may, store it in its lane.
 
+use super::Core;
+use super::count::{each_count, lose};
 use super::gather::Place;
 use super::leave::owe_again;
-use super::{Core, each_count, lose};
 use crate::config::{Protocol, WhenFull};
 use crate::destination::is_gathered;
 use crate::item::{Category, CategorySet, DropReason, Form, Header, Item, Outcome, Priority};

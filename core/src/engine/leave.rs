@@ -1,7 +1,8 @@
 //! Records that leave: counted as delivered or dropped, then their memory is given back. The one place where a record
 //! ends, so that none ends uncounted.
 
-use super::{Core, State, each_count, each_difference, lose};
+use super::count::{each_count, each_difference, lose};
+use super::{Core, State};
 use crate::config::Protocol;
 use crate::destination::Destination;
 use crate::item::{Category, CategorySet, DropReason, Header};

@@ -3,7 +3,7 @@
 //! Sentry: any 2xx is delivered; 429 is final and never resent (what the new limits cover was counted by the server,
 //! the rest was accepted); 502, 503 and 504 are retried, as is no answer at all; every other status is final. Limits in
 //! the headers are obeyed on every status. OTLP: as its specification says
-//! ([`answer`](crate::wire::otlp::answer)). A retry waits at least as long as the server asked, and as the back-off
+//! ([`answer`]). A retry waits at least as long as the server asked, and as the back-off
 //! says.
 
 use super::Core;

@@ -7,7 +7,7 @@ mod watch;
 use super::*;
 use crate::breaker::BreakerState;
 use crate::config::WhenFull;
-use crate::item::{Form, Priority, TraceKey};
+use crate::item::{Form, Header, Priority, TraceKey};
 use crate::notice::{DeadlineReason, Settlement};
 use crate::storage::FixedStorage;
 use std::collections::BTreeMap;

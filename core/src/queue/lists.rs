@@ -174,7 +174,7 @@ impl Run {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ahead {
     pub(crate) record: RecordRef,
-    /// See [`kind`].
+    /// See [`kind`](super::kind).
     pub(crate) kind: u64,
     length: u32,
     blocks: u32,

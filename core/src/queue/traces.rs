@@ -57,7 +57,7 @@ impl Queue {
         }
     }
 
-    /// Puts a record into the chain of its trace, so that [`Queue::trace_members`] finds it. Constant time.
+    /// Puts a record into the chain of its trace, so that [`Queue::trace_member`] finds it. Constant time.
     pub(crate) fn join_trace(&self, blocks: &mut [Block], record: RecordRef, trace: TraceKey) {
         if self.index_blocks == 0 {
             return;

@@ -18,13 +18,6 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("tests/tests/tidy/source.rs", "names the word to look for it"),
 ];
 
-/// Files over the size limit, with the lines they may have and the reason.
-#[rustfmt::skip]
-const LONG_FILES: &[(&str, usize, &str)] = &[
-    ("core/src/engine.rs", 700, "the calling contract, and the one type that has it"),
-    ("core/src/item.rs", 760, "tables with one line per category and reason"),
-];
-
 /// Lines of a source file, and of a file of tests.
 const MOST_LINES: usize = 600;
 const MOST_TEST_LINES: usize = 800;
@@ -59,24 +52,14 @@ fn the_word_unsafe_is_found_in_code_and_not_in_comments_or_lint_names() {
 
 #[test]
 fn files_are_short_enough_to_read() {
-    let rust = files_ending(".rs");
-    assert_none(rust.iter().filter_map(|file| {
+    assert_none(files_ending(".rs").into_iter().filter_map(|file| {
         let lines = file.text.lines().count();
-        let usual = if file.path.ends_with("tests.rs") || file.path.contains("tests/") {
+        let most = if file.path.ends_with("tests.rs") || file.path.contains("tests/") {
             MOST_TEST_LINES
         } else {
             MOST_LINES
         };
-        let most = LONG_FILES
-            .iter()
-            .find(|(path, ..)| *path == file.path)
-            .map_or(usual, |(_, most, _)| *most);
         (lines > most).then(|| format!("{}: {lines} lines, at most {most}", file.path))
-    }));
-    assert_none(LONG_FILES.iter().filter_map(|(path, ..)| {
-        let file = rust.iter().find(|file| file.path == *path);
-        let needed = file.is_some_and(|file| file.text.lines().count() > MOST_LINES);
-        (!needed).then(|| format!("{path}: needs no exception any more"))
     }));
 }
 
