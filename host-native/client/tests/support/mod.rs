@@ -11,7 +11,7 @@
 )]
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -22,6 +22,7 @@ use tokio::net::TcpSocket;
 pub mod counting;
 pub mod envelope;
 pub mod otlp;
+pub mod punctual;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -59,6 +60,12 @@ pub enum Reply {
     CloseMidway,
     /// Status and headers, then one byte of the body each second.
     Dribble { status: u16 },
+    /// A whole answer, one byte each second from the first one on.
+    DribbleAll,
+    /// No answer: ends its own direction and reads on.
+    HalfClose,
+    /// A whole answer that promises to keep the connection; then it ends its own direction and reads on.
+    AnswerThenHalfClose,
     /// What is no HTTP at all.
     Garbage,
 }
@@ -226,7 +233,7 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
                 stream.write_all(answer.as_bytes())?;
                 stream.write_all(&body)?;
             }
-            Reply::Stall => return wait_for_stop(state),
+            Reply::Stall => return wait_for_stop(&state.stop),
             Reply::Close => return Ok(()),
             Reply::CloseMidway => {
                 stream.write_all(b"HTTP/1.1 20")?;
@@ -234,15 +241,17 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
             }
             Reply::Dribble { status } => {
                 stream.write_all(format!("HTTP/1.1 {status} X\r\ncontent-length: 100\r\n\r\n").as_bytes())?;
-                for _ in 0..100 {
-                    stream.write_all(b"x")?;
-                    for _ in 0..10 {
-                        if state.stop.load(Ordering::SeqCst) {
-                            return Ok(());
-                        }
-                        std::thread::sleep(Duration::from_millis(100));
-                    }
-                }
+                dribble(stream, &[b'x'; 100], state)?;
+            }
+            Reply::DribbleAll => dribble(stream, OK, state)?,
+            Reply::HalfClose => {
+                stream.shutdown(Shutdown::Write)?;
+                return wait_for_stop(&state.stop);
+            }
+            Reply::AnswerThenHalfClose => {
+                stream.write_all(OK)?;
+                stream.shutdown(Shutdown::Write)?;
+                return wait_for_stop(&state.stop);
             }
             Reply::Garbage => stream.write_all(b"220 mail.example ESMTP\r\n")?,
         }
@@ -250,9 +259,27 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
     Ok(())
 }
 
-fn wait_for_stop(state: &State) -> io::Result<()> {
-    while !state.stop.load(Ordering::SeqCst) {
+/// Keeps whatever the caller holds until the server is dropped.
+pub fn wait_for_stop(stop: &AtomicBool) -> io::Result<()> {
+    while !stop.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// An answer that keeps the connection.
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+/// One byte each second.
+fn dribble(mut stream: &TcpStream, bytes: &[u8], state: &State) -> io::Result<()> {
+    for byte in bytes {
+        stream.write_all(&[*byte])?;
+        for _ in 0..10 {
+            if state.stop.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
     Ok(())
 }

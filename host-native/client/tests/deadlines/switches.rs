@@ -1,0 +1,47 @@
+//! Times that the calling thread gave up the processor by itself, which is what waiting is.
+//!
+//! The first touch of a page of memory is left out: the kernel may wait for a lock of its own to provide it.
+
+/// Counts of the calling thread since it began.
+struct Usage {
+    voluntary: i64,
+    faults: i64,
+}
+
+impl Usage {
+    fn now() -> Self {
+        let mut usage = core::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the kernel writes a whole `rusage`, for which there is room, and all zeros are one, too.
+        let usage = unsafe {
+            assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()), 0);
+            usage.assume_init()
+        };
+        Self {
+            voluntary: usage.ru_nvcsw,
+            faults: usage.ru_minflt + usage.ru_majflt,
+        }
+    }
+}
+
+/// Waits seen in calls that touched no new page, and such calls.
+#[derive(Default, Debug)]
+pub(crate) struct Waits {
+    pub(crate) waits: i64,
+    pub(crate) calls: i64,
+}
+
+impl Waits {
+    /// Makes `call` a few times.
+    pub(crate) fn count(&mut self, mut call: impl FnMut()) {
+        const TIMES: i64 = 8;
+        let before = Usage::now();
+        for _ in 0..TIMES {
+            call();
+        }
+        let after = Usage::now();
+        if after.faults == before.faults {
+            self.calls += TIMES;
+            self.waits += after.voluntary - before.voluntary;
+        }
+    }
+}
