@@ -153,7 +153,7 @@ fn header_of(envelope: &Envelope, destination: DestinationId) -> Option<Header> 
     header
 }
 
-/// True for the items that [`write`] knows.
+/// True for the items that [`write()`] knows.
 fn is_known(item: &EnvelopeItem) -> bool {
     matches!(
         item,
