@@ -225,7 +225,8 @@ pub struct Header {
     /// Which trace, for grouping and whole-trace eviction.
     pub trace: TraceKey,
     /// Where an OTLP record comes from: 0 for its destination's own resource and scope, *n* for the host's entry *n* - 1
-    /// (see [`BodyContext::origins`](crate::request::BodyContext::origins)). Other forms have 0.
+    /// (see [`BodyContext::origins`](crate::request::BodyContext::origins)). Other forms have 0 when they reach the
+    /// engine; before, a host may mark with it what is no record yet.
     pub origin: u8,
 }
 

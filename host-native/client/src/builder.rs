@@ -57,6 +57,9 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct ClientBuilder {
     dsn: Option<(String, &'static str)>,
     otlp: Option<[Option<SignalEnvironment>; SIGNALS]>,
+    /// `OTEL_SDK_DISABLED`: nothing is taken from the OpenTelemetry SDK.
+    #[cfg(feature = "opentelemetry")]
+    otel_disabled: bool,
     otlp_headers: Vec<(String, String)>,
     otlp_delay: Option<Duration>,
     otlp_batch: Option<u32>,
@@ -94,6 +97,8 @@ impl Default for ClientBuilder {
         Self {
             dsn: None,
             otlp: None,
+            #[cfg(feature = "opentelemetry")]
+            otel_disabled: false,
             otlp_headers: Vec::new(),
             otlp_delay: None,
             otlp_batch: None,
@@ -152,6 +157,10 @@ impl ClientBuilder {
             self.otlp = Some(
                 [Signal::Traces, Signal::Logs, Signal::Metrics].map(|signal| otlp.signal(signal).cloned()),
             );
+        }
+        #[cfg(feature = "opentelemetry")]
+        {
+            self.otel_disabled = environment.otel_disabled;
         }
         for (key, value) in environment.resource {
             self = self.resource_attribute(&key, &value);
@@ -438,6 +447,8 @@ impl ClientBuilder {
             destinations,
             sentry,
             signals,
+            #[cfg(feature = "opentelemetry")]
+            otel_disabled: self.otel_disabled,
             limits: self.limits,
             release: self.release,
             environment: self.environment,

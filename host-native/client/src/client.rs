@@ -1,6 +1,6 @@
 //! The client: what an application holds.
 
-#[cfg(feature = "sentry")]
+#[cfg(any(feature = "sentry", feature = "opentelemetry"))]
 mod drop_in;
 
 use core::fmt;
@@ -57,6 +57,9 @@ pub(crate) struct Plan {
     pub(crate) sentry: Option<SentryContext>,
     /// Which destination takes each signal.
     pub(crate) signals: [Option<usize>; SIGNALS],
+    /// Nothing is taken from the OpenTelemetry SDK.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) otel_disabled: bool,
     pub(crate) limits: RecordLimits,
     pub(crate) release: String,
     pub(crate) environment: String,
@@ -219,7 +222,7 @@ impl Client {
         self.otlp(signal).is_some()
     }
 
-    fn sentry(&self) -> Option<(DestinationId, &SentryContext)> {
+    pub(crate) fn sentry(&self) -> Option<(DestinationId, &SentryContext)> {
         let context = self.inner.plan.sentry.as_ref()?;
         Some((DestinationId::new(0, 0), context))
     }
@@ -502,7 +505,7 @@ impl fmt::Debug for Client {
 }
 
 /// A transaction counts itself, its own span and its child spans.
-fn transaction_header(destination: DestinationId, trace_id: &TraceId, children: u32) -> Header {
+pub(crate) fn transaction_header(destination: DestinationId, trace_id: &TraceId, children: u32) -> Header {
     Header::new(destination, Form::Envelope, Category::Transaction, 1)
         .also(Category::Span, children.saturating_add(1))
         .in_trace(trace_id.key())

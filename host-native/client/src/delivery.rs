@@ -25,6 +25,8 @@
 //! Memory: the intake and the queue are reserved at once and never grow. Beside them a request in flight has its body
 //! in memory, so at most as much again as the queue holds.
 
+#[cfg(feature = "opentelemetry")]
+pub(crate) mod assembly;
 mod clock;
 mod control;
 mod door;

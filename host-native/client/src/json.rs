@@ -141,6 +141,22 @@ impl<'o, O: Out> Json<'o, O> {
         self.out.array(*b"\"");
     }
 
+    /// A string made of pieces.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn texts(&mut self, pieces: &[&str]) {
+        self.quote();
+        for piece in pieces {
+            escape(piece, self.out);
+        }
+        self.out.array(*b"\"");
+    }
+
+    /// A byte that no text has, where it can be taken apart.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn piece_end(&mut self, byte: u8) {
+        self.out.array([byte]);
+    }
+
     /// A string of characters that need no escape.
     pub(crate) fn plain(&mut self, text: &[u8]) {
         self.quote();

@@ -64,11 +64,17 @@
 //! [`ClientBuilder::debug`](crate::ClientBuilder::debug) writes what happens (refused requests, retries, health) to
 //! standard error.
 
+mod head;
+mod incoming;
 mod log;
+mod propagator;
 mod sampler;
+mod semantics;
 mod source;
 mod span;
+mod transaction;
 mod value;
+mod value_json;
 
 use core::time::Duration;
 
@@ -76,6 +82,7 @@ use core::time::Duration;
 use crate::Client;
 
 pub use log::LogProcessor;
+pub use propagator::Propagator;
 pub use sampler::Sampler;
 pub use span::SpanProcessor;
 

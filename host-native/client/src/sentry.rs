@@ -158,6 +158,16 @@ pub(crate) struct Enveloped<H, P> {
     item: Item<P>,
 }
 
+#[cfg(feature = "opentelemetry")]
+impl<H, P: Encode> Enveloped<H, P> {
+    pub(crate) fn new(header: H, kind: &'static str, payload: P) -> Self {
+        Self {
+            header,
+            item: Item::new(kind, payload),
+        }
+    }
+}
+
 impl<H: Encode, P: Encode> Encode for Enveloped<H, P> {
     fn encode<O: Out>(&self, out: &mut O) {
         self.header.encode(out);

@@ -40,6 +40,9 @@ impl fmt::Display for BaggageError {
 impl core::error::Error for BaggageError {}
 
 impl<'a> Baggage<'a> {
+    /// The baggage of a request without any.
+    pub const EMPTY: Self = Self { lines: &[] };
+
     /// Takes the values of every `baggage` line of a request; the lines are one list.
     ///
     /// # Errors

@@ -61,6 +61,7 @@ impl ClientBuilder {
             environment: &self.environment,
             server_name: &server_name,
             public_key: dsn.public_key(),
+            org_id: dsn.org_id().unwrap_or_default(),
             sdk_name: SDK_NAME,
             sdk_version: SDK_VERSION,
         });

@@ -85,6 +85,15 @@ impl Client {
             .map_or(&[], |planned| planned.resource.as_slice())
     }
 
+    /// What a root counts for where spans of the SDK go.
+    pub(crate) fn root_header(&self, trace_id: &TraceId) -> Option<Header> {
+        let otlp = self.otlp(Signal::Traces);
+        otlp.map(|otlp| span_header(otlp, Some(trace_id))).or_else(|| {
+            let (sentry, _) = self.sentry().filter(|_| !self.is_otel_disabled())?;
+            Some(super::transaction_header(sentry, trace_id, 0))
+        })
+    }
+
     pub(crate) fn limits(&self) -> &RecordLimits {
         &self.inner.plan.limits
     }

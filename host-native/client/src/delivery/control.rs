@@ -322,6 +322,7 @@ pub(super) fn status<E: Exporter>(shared: &Shared<E>) -> Status {
             failed_starts,
         },
         queue: snapshot.queue,
+        assembly: snapshot.assembly,
         intake: Fill {
             used_bytes: shared.intake.fill_bytes() as u64,
             capacity_bytes: shared.intake.capacity() as u64,

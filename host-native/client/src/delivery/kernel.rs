@@ -16,6 +16,8 @@ use surgetank_core::storage::HeapStorage;
 use surgetank_core::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
+#[cfg(feature = "opentelemetry")]
+use super::assembly::{Assembled, Assembly, PART, QUEUE_SHARE};
 use super::clock::wall;
 use super::door::{Door, in_queue};
 use super::exporter::{Answer, Endpoint, Exporter, Outgoing};
@@ -49,6 +51,12 @@ pub(super) struct Kernel<E: Exporter> {
     rebuilds: u64,
     /// Sum of [`in_queue`] over everything that left the intake.
     taken: u64,
+    /// Spans that wait for their root.
+    #[cfg(feature = "opentelemetry")]
+    assembly: Assembly,
+    /// A call of the assembly has begun and not ended: after a panic, it cannot be trusted.
+    #[cfg(feature = "opentelemetry")]
+    in_assembly: bool,
 }
 
 struct Opened<T> {
@@ -110,6 +118,10 @@ impl<E: Exporter> Kernel<E> {
             starting: None,
             rebuilds: 0,
             taken: 0,
+            #[cfg(feature = "opentelemetry")]
+            assembly: Assembly::new(config.queue_bytes / QUEUE_SHARE),
+            #[cfg(feature = "opentelemetry")]
+            in_assembly: false,
             config,
         };
         let ids = destinations
@@ -164,13 +176,47 @@ impl<E: Exporter> Kernel<E> {
 
     /// Takes records out of the intake, and what producers counted as lost.
     pub(super) fn drain(&mut self, now: Instant, consumer: &mut Consumer<'_>, budget: Budget) -> Drained {
+        #[cfg(feature = "opentelemetry")]
+        self.assemble(now, |assembly, each| assembly.age(now, each));
         let drained = consumer.drain(budget, |item| {
             self.taken = self.taken.saturating_add(in_queue(item.payload.len()));
+            #[cfg(feature = "opentelemetry")]
+            if item.header.origin == PART {
+                self.assemble(now, |assembly, each| assembly.take(now, &item, each));
+                return;
+            }
             // What becomes of it is counted by the engine.
             let _ = self.engine(|engine| engine.record(now, &item));
         });
         self.take_losses(now, consumer);
         drained
+    }
+
+    /// Calls the assembly and hands what comes out to the engine.
+    #[cfg(feature = "opentelemetry")]
+    fn assemble(&mut self, now: Instant, call: impl FnOnce(&mut Assembly, &mut dyn FnMut(Assembled<'_>))) {
+        let Self {
+            assembly,
+            engine,
+            in_engine,
+            in_assembly,
+            ..
+        } = self;
+        *in_assembly = true;
+        call(assembly, &mut |assembled| {
+            *in_engine = true;
+            match assembled {
+                // What becomes of it is counted.
+                Assembled::Record(item) => drop(engine.record(now, &item)),
+                Assembled::Lost {
+                    destination,
+                    reason,
+                    spans,
+                } => engine.on_losses(now, Some(destination), Category::Span, reason, spans),
+            }
+            *in_engine = false;
+        });
+        *in_assembly = false;
     }
 
     pub(super) fn take_losses(&mut self, now: Instant, consumer: &mut Consumer<'_>) {
@@ -280,6 +326,8 @@ impl<E: Exporter> Kernel<E> {
     }
 
     pub(super) fn close(&mut self, now: Instant, until: Instant) {
+        #[cfg(feature = "opentelemetry")]
+        self.assemble(now, |assembly, each| assembly.clear(DropReason::Closed, each));
         self.engine(|engine| engine.close(now, until));
     }
 
@@ -345,6 +393,14 @@ impl<E: Exporter> Kernel<E> {
             used_bytes: u64::from(fill.used_blocks) * BLOCK_BYTES as u64,
             capacity_bytes: u64::from(fill.capacity_blocks) * BLOCK_BYTES as u64,
         };
+        #[cfg(feature = "opentelemetry")]
+        {
+            let (used, capacity) = self.assembly.fill();
+            snapshot.assembly = Fill {
+                used_bytes: used as u64,
+                capacity_bytes: capacity as u64,
+            };
+        }
         snapshot.factor = engine.factor();
         snapshot.stale_answers = counters.stale_answers;
         snapshot.stalls = counters.stalls;
@@ -374,6 +430,13 @@ impl<E: Exporter> Kernel<E> {
             self.rebuild(now, attempts);
         } else if let Some(request) = starting {
             let _ = self.engine(|engine| engine.on_failure(now, request, Failure::Internal));
+        }
+        #[cfg(feature = "opentelemetry")]
+        if core::mem::take(&mut self.in_assembly) {
+            let spans = self.assembly.reset();
+            self.engine(|engine| {
+                engine.on_losses(now, None, Category::Span, DropReason::InternalSdkError, spans);
+            });
         }
         self.diagnostics
             .tell(now, DiagnosticEvent::WorkerPanicked { queue_lost: lost });

@@ -42,6 +42,15 @@ impl<E: Exporter> Delivery<E> {
         }
     }
 
+    /// Records bytes that are no record of their own, whatever the gate says.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn record_past_gate(&self, header: &Header, value: &impl Encode) -> Outcome {
+        if on_delivery_thread() {
+            return Outcome::Dropped(DropReason::Reentrant);
+        }
+        self.measured(header, value)
+    }
+
     /// The same for what is mostly longer: measured, then encoded straight into the intake.
     pub(crate) fn record_long<V: Encode>(&self, header: &Header, make: impl FnOnce() -> V) -> Outcome {
         match admit(&self.shared, header) {

@@ -22,6 +22,9 @@ pub struct Status {
     pub queue: Fill,
     /// The ring in front of it.
     pub intake: Fill,
+    /// Spans that ended and wait for the root of their transaction, beside the queue. Its memory is reserved with the
+    /// first of them. Always empty without feature `opentelemetry`.
+    pub assembly: Fill,
     /// The downsample factor: one root in 2^factor is kept. 0 to 10.
     pub downsample_factor: u8,
     /// Each destination that is open.
@@ -105,6 +108,7 @@ pub(crate) struct Snapshot {
     pub(crate) taken: Instant,
     pub(crate) health: Health,
     pub(crate) queue: Fill,
+    pub(crate) assembly: Fill,
     pub(crate) factor: u8,
     pub(crate) stale_answers: u32,
     pub(crate) stalls: u32,

@@ -5,23 +5,25 @@ use core::fmt;
 use ::opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId, TraceState};
 use ::opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
-use surgetank_core::item::Signal;
 use surgetank_core::sampling;
 use surgetank_core::wire::otlp::encode;
 use surgetank_core::wire::trace_context::{OT, Probability};
 
-use crate::client::{Client, span_header};
+use super::incoming::Incoming;
+use crate::client::Client;
 
 /// Decides which traces are kept: by the client's sample rate, and by its downsample factor of the moment.
 ///
-/// - A span with a parent follows its parent.
+/// - A span with a parent follows its parent. A caller that left the decision open (a `sentry-trace` without one, read by
+///   [`Propagator`](super::Propagator)) makes a root of it.
 /// - A root is kept by the client's rate ([`traces_sample_rate`](crate::ClientBuilder::traces_sample_rate),
 ///   `OTEL_TRACES_SAMPLER_ARG`), or by the sampler of [`Sampler::with_root`]; and of those kept, one in 2^factor is.
 /// - The decision follows from the trace id (or an explicit `rv`), so every program with the same rate and factor decides
 ///   alike.
 /// - What a probability under 1 keeps says so in its trace state, `ot=th:...` (OpenTelemetry, "TraceState: Probability
 ///   Sampling"), so that a backend can extrapolate. A probability of 1 leaves the trace state as it was.
-/// - What is dropped is counted, one span per root, as `sample_rate` or `backpressure` in [`Client::status`].
+/// - What is dropped is counted as `sample_rate` or `backpressure` in [`Client::status`]: one span per root, and where
+///   traces go to Sentry alone, one transaction with it.
 ///
 /// Without it, downsampling does not reach spans of the SDK: the processor records all that were sampled. A client without
 /// a destination for traces thins nothing.
@@ -54,7 +56,7 @@ impl Sampler {
 
     fn thin(&self, trace_id: TraceId, mut result: SamplingResult) -> SamplingResult {
         let wire_id = encode::TraceId::new(trace_id.to_bytes());
-        let (Some(destination), Some(wire_id)) = (self.client.otlp(Signal::Traces), wire_id) else {
+        let Some((header, wire_id)) = wire_id.and_then(|id| Some((self.client.root_header(&id)?, id))) else {
             return result;
         };
         let probability = Probability::of(result.trace_state.get(OT).unwrap_or_default());
@@ -67,7 +69,6 @@ impl Sampler {
         } else {
             self.client.root_rate()
         };
-        let header = span_header(destination, Some(&wire_id));
         match self.client.thinned_root(&header, randomness, rate) {
             Err(_) => {
                 result.decision = SamplingDecision::Drop;
@@ -108,18 +109,27 @@ impl ShouldSample for Sampler {
         let of_parent = parent_context.and_then(|context| {
             let span = context.span();
             let parent = span.span_context();
-            parent.is_valid().then(|| SamplingResult {
-                decision: if parent.is_sampled() {
-                    SamplingDecision::RecordAndSample
-                } else {
-                    SamplingDecision::Drop
-                },
-                attributes: Vec::new(),
-                trace_state: parent.trace_state().clone(),
+            let undecided = parent.is_remote()
+                && context
+                    .get::<Incoming>()
+                    .is_some_and(|incoming| incoming.deferred && incoming.is_of(trace_id));
+            parent.is_valid().then(|| {
+                let result = SamplingResult {
+                    decision: if parent.is_sampled() || undecided {
+                        SamplingDecision::RecordAndSample
+                    } else {
+                        SamplingDecision::Drop
+                    },
+                    attributes: Vec::new(),
+                    trace_state: parent.trace_state().clone(),
+                };
+                (result, undecided)
             })
         });
-        if let Some(result) = of_parent {
-            return result;
+        match of_parent {
+            Some((result, true)) if self.root.is_none() => return self.thin(trace_id, result),
+            Some((result, false)) => return result,
+            _ => {}
         }
         let result = match &self.root {
             Some(root) => root.should_sample(parent_context, trace_id, name, span_kind, attributes, links),

@@ -67,7 +67,7 @@ impl Source {
         name: Option<&str>,
         value: &impl Encode,
     ) -> Outcome {
-        if self.shut_down.load(Ordering::Relaxed) {
+        if self.is_shut_down() {
             return self.client.refuse(&header, DropReason::Closed);
         }
         let name = name.unwrap_or(scope.name());
@@ -114,9 +114,13 @@ impl Source {
         origin
     }
 
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::Relaxed)
+    }
+
     /// Delivers what was recorded, for at most `timeout`.
     pub(super) fn flush(&self, timeout: Duration) -> OTelSdkResult {
-        if self.shut_down.load(Ordering::Relaxed) {
+        if self.is_shut_down() {
             return Err(OTelSdkError::AlreadyShutdown);
         }
         self.deliver(timeout)

@@ -15,6 +15,7 @@ use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::FLUSH_TIMEOUT;
 use super::source::Source;
+use super::transaction::Transactions;
 use super::value::{fill_array, fill_attributes, plain};
 use crate::client::{Client, span_header};
 use crate::json::Encode;
@@ -25,21 +26,50 @@ const IS_REMOTE: u32 = 0x200;
 
 /// Takes the spans of a tracer provider to a [`Client`], in place of the SDK's `BatchSpanProcessor` and OTLP exporter.
 ///
+/// They go where the client has a destination for traces: over OTLP, or else to Sentry, as
+/// [transactions](SpanProcessor::with_transactions).
+///
 /// A span that ends is encoded straight into the client's memory on the thread that ends it: no lock, no allocation
 /// beside the SDK's own, no waiting. What cannot be taken is dropped and counted in [`Client::status`]. Spans that are
-/// not sampled are passed over, and nothing happens when a span starts.
+/// not sampled are passed over.
 pub struct SpanProcessor {
     source: Source,
+    transactions: Option<Transactions>,
 }
 
 impl SpanProcessor {
-    /// A processor that records to `client`, which should have an OTLP destination for traces; without one, and where
-    /// `OTEL_SDK_DISABLED` turned it off, spans are ignored.
+    /// A processor that records to `client`, which should have an OTLP destination for traces or a Sentry DSN; without
+    /// either, and where `OTEL_SDK_DISABLED` says so, spans are ignored.
     #[must_use]
     pub fn new(client: &Client) -> Self {
-        Self {
+        let processor = Self {
             source: Source::new(client, Signal::Traces, FLUSH_TIMEOUT),
+            transactions: None,
+        };
+        processor.with_transactions(!client.has_otlp(Signal::Traces))
+    }
+
+    /// Whether spans go to Sentry: each span without a parent in this program becomes a transaction, with what is below
+    /// it as its spans. Default: only if the client has no OTLP destination for traces. With one, spans go to both.
+    /// Nothing without a DSN.
+    ///
+    /// What ended waits for its root in memory beside the client's own (a quarter of its queue, reserved with the first
+    /// span; see [`Status::assembly`](crate::Status::assembly)). A span that ends after its root, or whose root does
+    /// not end within ten minutes, is dropped and counted as `no_parent_span`.
+    #[must_use]
+    pub fn with_transactions(mut self, yes: bool) -> Self {
+        self.transactions = yes.then(|| Transactions::new(&self.source.client)).flatten();
+        self
+    }
+
+    /// Whether span events named `exception` become Sentry's error events, beside transactions. Default: yes. Say no where
+    /// the `sentry` crate captures the same errors, after [`SpanProcessor::with_transactions`].
+    #[must_use]
+    pub fn with_exceptions(mut self, yes: bool) -> Self {
+        if let Some(transactions) = &mut self.transactions {
+            transactions.exceptions = yes;
         }
+        self
     }
 
     /// How long `force_flush` may take, which has no time-out of its own in the SDK. Default [`FLUSH_TIMEOUT`].
@@ -59,9 +89,16 @@ impl fmt::Debug for SpanProcessor {
 }
 
 impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
-    fn on_start(&self, _span: &mut SdkSpan, _context: &Context) {}
+    fn on_start(&self, span: &mut SdkSpan, context: &Context) {
+        if let Some(transactions) = &self.transactions {
+            transactions.on_start(span, context);
+        }
+    }
 
     fn on_end(&self, span: SpanData) {
+        if let Some(transactions) = &self.transactions {
+            transactions.on_end(&span, self.source.is_shut_down());
+        }
         let client = &self.source.client;
         if !span.span_context.is_sampled() {
             return;
@@ -100,6 +137,9 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.source.set_resource(resource);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.set_resource(resource);
+        }
     }
 }
 
@@ -180,7 +220,7 @@ impl Encode for EncodedSpan<'_> {
 }
 
 /// Both ids, unless one of them is zero.
-fn ids(context: &SpanContext) -> Option<(TraceId, SpanId)> {
+pub(super) fn ids(context: &SpanContext) -> Option<(TraceId, SpanId)> {
     Some((
         TraceId::new(context.trace_id().to_bytes())?,
         SpanId::new(context.span_id().to_bytes())?,

@@ -11,7 +11,8 @@ pub(crate) struct SentryContext {
     pub(crate) event: Vec<u8>,
     /// Of check-ins, and of a session's `attrs`: release, environment.
     pub(crate) release: Vec<u8>,
-    /// Of the `trace` header of an envelope, for a trace begun here: public key, release, environment.
+    /// Of the `trace` header of an envelope, for a trace begun here: public key, organization, release,
+    /// environment.
     pub(crate) trace: Vec<u8>,
     /// Attributes of every log.
     pub(crate) log: Vec<u8>,
@@ -19,6 +20,9 @@ pub(crate) struct SentryContext {
     pub(crate) log_bytes: usize,
     /// Of an envelope's headers: `sdk`.
     pub(crate) sdk: Vec<u8>,
+    /// Number of the organization, if the DSN tells.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) org_id: String,
     /// A release is known, without which Sentry has no use for sessions.
     pub(crate) has_release: bool,
 }
@@ -30,6 +34,7 @@ pub(crate) struct SentryFacts<'a> {
     pub(crate) environment: &'a str,
     pub(crate) server_name: &'a str,
     pub(crate) public_key: &'a str,
+    pub(crate) org_id: &'a str,
     pub(crate) sdk_name: &'a str,
     pub(crate) sdk_version: &'a str,
 }
@@ -56,6 +61,7 @@ impl SentryContext {
         });
         let trace = members(|json| {
             super::text(json, name!("public_key"), facts.public_key);
+            super::text(json, name!("org_id"), facts.org_id);
             json.members(&release)
         });
         // Names of the logs protocol ("Default Attributes").
@@ -79,6 +85,8 @@ impl SentryContext {
             log,
             log_bytes: present().map(|(key, value)| key.len() + value.len()).sum(),
             sdk,
+            #[cfg(feature = "opentelemetry")]
+            org_id: facts.org_id.to_owned(),
             has_release: !facts.release.is_empty(),
         }
     }

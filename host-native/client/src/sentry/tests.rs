@@ -18,6 +18,7 @@ fn context() -> SentryContext {
         environment: "prod",
         server_name: "web-1",
         public_key: "key",
+        org_id: "",
         sdk_name: "sdk.rust",
         sdk_version: "0.1",
     })

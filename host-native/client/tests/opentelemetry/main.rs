@@ -6,10 +6,12 @@ mod support;
 mod decoded;
 mod ending;
 mod no_allocation;
+mod propagation;
 mod same_as_the_sdk;
 mod sampling;
 mod scopes;
 mod settings;
+mod transactions;
 
 use std::time::Duration;
 

@@ -1,10 +1,12 @@
 //! Ending a span and emitting a log allocate nothing of ours: counted inside the processors' own calls.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
+use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{
     Link, Span as _, SpanBuilder, SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId,
     TraceState, Tracer as _, TracerProvider as _,
@@ -15,10 +17,11 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{SdkLogRecord, SdkLoggerProvider};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use surgetank::Category;
-use surgetank::opentelemetry::{LogProcessor, SpanProcessor};
+use surgetank::opentelemetry::{LogProcessor, Propagator, SpanProcessor};
 
 use crate::support::counting::allocations;
 use crate::support::{Reply, Server};
+use crate::transactions::sentry;
 use crate::{PATIENT, builder};
 
 /// Calls of a processor, and allocations in them.
@@ -31,6 +34,10 @@ struct Counts {
 impl Counts {
     fn count(&self, work: impl FnOnce()) {
         self.allocations.fetch_add(allocations(work), Ordering::Relaxed);
+    }
+
+    fn count_call(&self, work: impl FnOnce()) {
+        self.count(work);
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -50,11 +57,11 @@ struct Counted<P> {
 
 impl opentelemetry_sdk::trace::SpanProcessor for Counted<SpanProcessor> {
     fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &Context) {
-        self.inner.on_start(span, context);
+        self.counts.count(|| self.inner.on_start(span, context));
     }
 
     fn on_end(&self, span: SpanData) {
-        self.counts.count(|| self.inner.on_end(span));
+        self.counts.count_call(|| self.inner.on_end(span));
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -72,7 +79,7 @@ impl opentelemetry_sdk::trace::SpanProcessor for Counted<SpanProcessor> {
 
 impl opentelemetry_sdk::logs::LogProcessor for Counted<LogProcessor> {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.counts.count(|| self.inner.emit(record, scope));
+        self.counts.count_call(|| self.inner.emit(record, scope));
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -174,4 +181,57 @@ fn neither_a_span_nor_a_log_allocates() {
     record_all();
     assert_eq!(spans.take(), (SCOPES as u64, 0), "refused when closed");
     assert_eq!(logs.take(), (SCOPES as u64, 0), "refused when closed");
+}
+
+#[test]
+fn neither_a_transaction_nor_its_spans_nor_an_exception_allocates() {
+    let server = Server::start(|_, _| Reply::ok());
+    let client = sentry(&server).memory(64 << 20).build().expect("a client");
+    assert!(client.start());
+    let spans = Counts::default();
+    let tracers = SdkTracerProvider::builder()
+        .with_span_processor(Counted {
+            inner: SpanProcessor::new(&client),
+            counts: spans.clone(),
+        })
+        .build();
+    let tracer = tracers.tracer("t");
+    let headers = HashMap::from([
+        (
+            "traceparent".to_owned(),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        ),
+        (
+            "baggage".to_owned(),
+            "sentry-trace_id=4bf92f3577b34da6a3ce929d0e0e4736,sentry-public_key=a".to_owned(),
+        ),
+    ]);
+    let incoming = Propagator::new(&client).extract_with_context(&Context::new(), &headers);
+    let record_all = || {
+        for context in [&Context::new(), &incoming] {
+            let root = context.with_span(tracer.start_with_context("root", context));
+            for _ in 0..5 {
+                let mut span = tracer.start_with_context("child", &root);
+                span.set_attribute(KeyValue::new("db.system.name", "x".repeat(2000)));
+                span.add_event("exception", vec![KeyValue::new("exception.type", "E")]);
+                span.end();
+            }
+            root.span().end();
+        }
+    };
+    for round in 0..20 {
+        record_all();
+        assert_eq!(spans.take(), (12, 0), "round {round}");
+    }
+    assert!(client.close(PATIENT).complete);
+    let totals = client.status().totals;
+    for (category, quantity) in [
+        (Category::Transaction, 40),
+        (Category::Span, 240),
+        (Category::Error, 200),
+    ] {
+        assert_eq!(totals.of(category).delivered, quantity, "{category:?}");
+    }
+    record_all();
+    assert_eq!(spans.take(), (12, 0), "refused when closed");
 }

@@ -74,13 +74,19 @@ fn batch_sizes_headers_and_limits_are_those_of_the_environment() {
 #[test]
 fn a_disabled_sdk_records_nothing() {
     let server = Server::start(|_, _| Reply::ok());
-    let client = client(&server, &[("OTEL_SDK_DISABLED", "true")]);
+    records_nothing(&server, &client(&server, &[("OTEL_SDK_DISABLED", "true")]));
+    let dsn = server.dsn();
+    let both = [("OTEL_SDK_DISABLED", "true"), ("SENTRY_DSN", dsn.as_str())];
+    records_nothing(&server, &client(&server, &both));
+}
+
+fn records_nothing(server: &Server, client: &Client) {
     let provider = SdkTracerProvider::builder()
-        .with_sampler(Sampler::new(&client))
-        .with_span_processor(SpanProcessor::new(&client))
+        .with_sampler(Sampler::new(client))
+        .with_span_processor(SpanProcessor::new(client))
         .build();
     let logs = SdkLoggerProvider::builder()
-        .with_log_processor(LogProcessor::new(&client))
+        .with_log_processor(LogProcessor::new(client))
         .build();
     provider.tracer("t").start("span").end();
     let logger = logs.logger("l");
