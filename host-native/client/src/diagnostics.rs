@@ -16,6 +16,8 @@ use surgetank_core::health::Transition;
 use surgetank_core::notice::{Notice, Settlement};
 use surgetank_core::time::Instant;
 
+use crate::panics::panicked;
+
 /// Time in which [`PER_WINDOW`] diagnostics of a kind are told.
 pub const WINDOW: Duration = Duration::from_secs(10);
 
@@ -257,8 +259,7 @@ impl Diagnostics {
             suppressed: core::mem::take(&mut kind.suppressed),
         };
         self.counts.told = self.counts.told.saturating_add(1);
-        let call = std::panic::AssertUnwindSafe(|| callback(&diagnostic));
-        if std::panic::catch_unwind(call).is_err() {
+        if panicked(|| callback(&diagnostic)) {
             self.counts.callback_panics = self.counts.callback_panics.saturating_add(1);
         }
     }

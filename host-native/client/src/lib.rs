@@ -47,6 +47,7 @@ mod ids;
 mod json;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
+mod panics;
 pub mod sentry;
 
 pub use body::Compression;

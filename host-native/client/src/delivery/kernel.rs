@@ -27,6 +27,7 @@ use super::sums::Sums;
 use super::{DeliveryConfig, DeliveryError, DestinationSpec};
 use crate::body::Compressor;
 use crate::diagnostics::{DiagnosticEvent, Diagnostics};
+use crate::panics::panicked;
 
 /// Attempts in flight.
 pub(super) type Attempts = JoinSet<Result<Answer, Failure>>;
@@ -248,7 +249,11 @@ impl<E: Exporter> Kernel<E> {
         let (task, outcome) = match ended {
             Ok(ended) => ended,
             // The attempt panicked.
-            Err(error) => (error.id(), Err(Failure::Internal)),
+            Err(error) => {
+                let task = error.id();
+                panicked(|| drop(error));
+                (task, Err(Failure::Internal))
+            }
         };
         let Some(place) = self.in_flight.iter().position(|(known, _)| *known == task) else {
             return;

@@ -1,3 +1,5 @@
+mod panics;
+
 use core::future::Future;
 use core::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +15,7 @@ use crate::diagnostics::DiagnosticEvent;
 
 /// What the exporter of these tests does with a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Behaviour {
+pub(super) enum Behaviour {
     Accept,
     /// Never answers.
     Stall,
@@ -21,16 +23,29 @@ enum Behaviour {
     PanicAtOnce,
     /// Panics while the attempt is under way.
     PanicLater,
+    /// As [`Behaviour::PanicAtOnce`], with a value that panics again when it is dropped.
+    BombAtOnce,
+    /// As [`Behaviour::PanicLater`], with such a value.
+    BombLater,
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("asked to panic again");
+    }
 }
 
 #[derive(Clone)]
-struct TestExporter {
+pub(super) struct TestExporter {
     behaviour: Arc<Mutex<Behaviour>>,
     sent: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl TestExporter {
-    fn new(behaviour: Behaviour) -> Self {
+    pub(super) fn new(behaviour: Behaviour) -> Self {
         Self {
             behaviour: Arc::new(Mutex::new(behaviour)),
             sent: Arc::default(),
@@ -50,12 +65,17 @@ impl Exporter for TestExporter {
         outgoing: Outgoing<()>,
     ) -> impl Future<Output = Result<Answer, Failure>> + Send + 'static {
         let behaviour = *self.behaviour.lock().unwrap();
-        assert!(behaviour != Behaviour::PanicAtOnce, "asked to panic");
+        match behaviour {
+            Behaviour::PanicAtOnce => panic!("asked to panic"),
+            Behaviour::BombAtOnce => std::panic::panic_any(Bomb),
+            _ => {}
+        }
         let sent = Arc::clone(&self.sent);
         async move {
             match behaviour {
                 Behaviour::Stall => core::future::pending().await,
                 Behaviour::PanicLater => panic!("asked to panic"),
+                Behaviour::BombLater => std::panic::panic_any(Bomb),
                 _ => {
                     sent.lock().unwrap().push(outgoing.body);
                     Ok(Answer::accepted())
@@ -65,7 +85,7 @@ impl Exporter for TestExporter {
     }
 }
 
-fn config() -> DeliveryConfig {
+pub(super) fn config() -> DeliveryConfig {
     DeliveryConfig {
         intake_bytes: 64 * 1024,
         queue_bytes: 256 * 1024,
@@ -78,7 +98,7 @@ fn config() -> DeliveryConfig {
     }
 }
 
-fn spec() -> DestinationSpec<()> {
+pub(super) fn spec() -> DestinationSpec<()> {
     DestinationSpec {
         config: DestinationConfig {
             breaker: BreakerConfig {
@@ -104,7 +124,7 @@ fn delivery(config: DeliveryConfig, exporter: TestExporter) -> (Delivery<TestExp
     (delivery, ids[0])
 }
 
-fn span(id: DestinationId) -> Header {
+pub(super) fn span(id: DestinationId) -> Header {
     Header::new(id, Form::OtlpRecord, Category::Span, 1)
 }
 
@@ -236,87 +256,6 @@ fn two_threads_may_flush_at_once() {
     });
     assert_eq!(totals(&delivery).delivered, 200);
     assert!(delivery.close(PATIENT).complete);
-}
-
-#[test]
-fn a_panic_in_an_attempt_is_a_failed_attempt() {
-    let exporter = TestExporter::new(Behaviour::PanicLater);
-    let (delivery, id) = delivery(config(), exporter.clone());
-    let _ = delivery.record(&span(id), b"x");
-    let _ = delivery.flush(SHORT);
-    exporter.becomes(Behaviour::Accept);
-    let _ = delivery.close(PATIENT);
-    let sums = totals(&delivery);
-    assert_eq!(sums.delivered + sums.dropped, 1);
-    assert_eq!(delivery.status().worker.restarts, 0);
-}
-
-#[test]
-fn a_panic_on_the_thread_is_survived_with_the_queue() {
-    let exporter = TestExporter::new(Behaviour::PanicAtOnce);
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&told);
-    let config = DeliveryConfig {
-        diagnostics: Some(Arc::new(move |diagnostic| {
-            sink.lock().unwrap().push(diagnostic.event);
-        })),
-        ..config()
-    };
-    let (delivery, id) = delivery(config, exporter.clone());
-    let _ = delivery.record(&span(id), b"x");
-    let _ = delivery.flush(SHORT);
-    wait_until(&delivery, |status| status.worker.restarts > 0);
-    exporter.becomes(Behaviour::Accept);
-    for _ in 0..10 {
-        let _ = delivery.record(&span(id), b"y");
-    }
-    assert!(delivery.close(PATIENT).complete);
-    let sums = totals(&delivery);
-    assert_eq!((sums.recorded, sums.delivered + sums.dropped), (11, 11));
-    assert!(sums.delivered >= 10);
-    assert!(
-        told.lock()
-            .unwrap()
-            .contains(&DiagnosticEvent::WorkerPanicked { queue_lost: false })
-    );
-}
-
-#[test]
-fn a_panic_inside_the_engine_costs_the_queue_and_nothing_else() {
-    let clock = clock::Clock::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let exporter = TestExporter::new(Behaviour::Stall);
-    let (mut kernel, ids) = Kernel::new(config(), exporter, vec![spec(), spec()], clock.now()).unwrap();
-    let intake = surgetank_core::intake::Intake::allocate(4096).unwrap();
-    let mut consumer = intake.consumer().unwrap();
-    let _runtime = runtime.enter();
-    let mut attempts = kernel::Attempts::new();
-    let feed = |kernel: &mut Kernel<TestExporter>, consumer: &mut surgetank_core::intake::Consumer<'_>| {
-        for id in &ids {
-            let _ = intake.push(&span(*id), b"x");
-        }
-        kernel.drain(clock.now(), consumer, surgetank_core::intake::Budget::ALL);
-    };
-    feed(&mut kernel, &mut consumer);
-    let _ = kernel.flush(clock.now());
-    kernel.act(clock.now(), &mut attempts);
-    assert_eq!(attempts.len(), 2);
-    kernel.break_engine();
-    assert!(kernel.recover(clock.now(), &mut attempts));
-    assert_eq!(attempts.len(), 0);
-    assert_eq!(kernel.ids().collect::<Vec<_>>(), ids);
-    feed(&mut kernel, &mut consumer);
-    let mut snapshot = status::Snapshot::default();
-    kernel.snapshot(clock.now(), &mut snapshot);
-    let sums = snapshot.sums.of(Category::Span);
-    assert_eq!((sums.recorded, sums.dropped, sums.queued()), (4, 2, 2));
-    assert_eq!(
-        snapshot
-            .sums
-            .dropped(Category::Span, DropReason::InternalSdkError),
-        2
-    );
-    assert!(!kernel.recover(clock.now(), &mut attempts), "the mark is gone");
 }
 
 /// Set from the callback, looked at by the test.

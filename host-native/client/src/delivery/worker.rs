@@ -4,7 +4,6 @@
 //! its runtime, not on green threads, not on its locks. It starts at first use, because a thread that is made before
 //! `fork` does not exist in the child.
 
-use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +17,7 @@ use super::kernel::{Attempts, Kernel, Round};
 use super::thread::become_delivery_thread;
 use super::wake::{Bell, UnboundBell};
 use super::{Exporter, PUBLISH_INTERVAL};
+use crate::panics::panicked;
 
 /// No thread; the next record starts one.
 pub(super) const NOT_STARTED: u8 = 0;
@@ -131,25 +131,21 @@ fn thread_main<E: Exporter>(shared: &Arc<Shared<E>>) {
     let mut attempts = Attempts::new();
     let mut work = Work::new(shared.clock.now());
     let mut panics = 0u32;
-    loop {
-        let round = AssertUnwindSafe(|| {
-            runtime.block_on(async {
-                if panics > 0 {
-                    let pause = Duration::from_millis(10).saturating_mul(1 << panics.min(7));
-                    tokio::time::sleep(pause.min(MAX_PANIC_PAUSE)).await;
-                }
-                deliver(shared, &mut kernel, &mut attempts, &mut work, &bell).await;
-            });
-        });
-        if std::panic::catch_unwind(round).is_ok() {
-            break;
+    while panicked(|| {
+        if panics > 0 && kernel.recover(shared.clock.now(), &mut attempts) {
+            kernel.ids().for_each(|id| shared.publish_id(id));
+            work.begin_flushes_again();
         }
+        runtime.block_on(async {
+            if panics > 0 {
+                let pause = Duration::from_millis(10).saturating_mul(1 << panics.min(7));
+                tokio::time::sleep(pause.min(MAX_PANIC_PAUSE)).await;
+            }
+            deliver(shared, &mut kernel, &mut attempts, &mut work, &bell).await;
+        });
+    }) {
         panics = panics.saturating_add(1);
         shared.restarts.fetch_add(1, Ordering::Relaxed);
-        if kernel.recover(shared.clock.now(), &mut attempts) {
-            kernel.ids().for_each(|id| shared.publish_id(id));
-            work.flushes.clear();
-        }
     }
     end(shared, kernel, unbound, &work);
     drop(attempts);
@@ -206,6 +202,13 @@ impl Work {
             looked: 0,
             closing: false,
             stuck: None,
+        }
+    }
+
+    /// The engine was made anew: flushes that it was told of are unknown to it.
+    fn begin_flushes_again(&mut self) {
+        for flush in &mut self.flushes {
+            (flush.hurried, flush.id) = (false, None);
         }
     }
 
@@ -393,5 +396,48 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::Clock;
+    use super::super::tests::{Behaviour, TestExporter, config, span, spec};
+    use super::*;
+
+    #[test]
+    fn a_flush_outlives_the_engine_that_was_told_of_it() {
+        let clock = Clock::start();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _runtime = runtime.enter();
+        let exporter = TestExporter::new(Behaviour::Stall);
+        let (mut kernel, ids) = Kernel::new(config(), exporter, vec![spec()], clock.now()).unwrap();
+        let intake = surgetank_core::intake::Intake::allocate(4096).unwrap();
+        let mut consumer = intake.consumer().unwrap();
+        let mut work = Work::new(clock.now());
+        let flush = |number| Flush {
+            number,
+            drained: 0,
+            hurried: false,
+            id: None,
+        };
+        // The first two are carried out by the first engine, so that the third has a number the second does not know.
+        for number in 1..=3 {
+            work.flushes.push(flush(number));
+            if number == 3 {
+                let _ = intake.push(&span(ids[0]), b"x");
+                kernel.drain(clock.now(), &mut consumer, Budget::ALL);
+            }
+            let done = work.carry_flushes(&mut kernel, &consumer, 0, 4096, clock.now());
+            assert_eq!(done, if number == 3 { 0 } else { number });
+        }
+        kernel.break_engine();
+        assert!(kernel.recover(clock.now(), &mut Attempts::new()));
+        work.begin_flushes_again();
+        // Its record is lost and counted: nothing is left to wait for.
+        assert_eq!(
+            work.carry_flushes(&mut kernel, &consumer, 0, 4096, clock.now()),
+            3
+        );
     }
 }
