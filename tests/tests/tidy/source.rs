@@ -15,6 +15,8 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("host-native/client/tests/support/counting.rs", "an allocator that counts"),
     ("host-native/client/tests/proxy.rs", "sets environment variables"),
     ("host-native/client/tests/signals.rs", "sets a timer and a signal handler"),
+    ("host-wasm/proxy/src/abi.rs", "calls of the proxy, and memory that it writes to"),
+    ("host-wasm/proxy/src/callbacks.rs", "what the proxy calls, one callback at a time"),
     ("tests/panic-free/src/", "exports and memory shared with a WebAssembly host"),
     ("tests/tests/tidy/source.rs", "names the word to look for it"),
 ];
