@@ -8,6 +8,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("core/src/intake/", "records of many threads share one byte ring"),
     ("host-native/client/src/delivery/fork.rs", "a handler that runs in a fork's child, and the state it replaces"),
     ("host-native/client/src/delivery/thread.rs", "the signal mask of the delivery thread"),
+    ("host-native/client/tests/at_exit.rs", "registers a handler with the C library"),
     ("host-native/client/tests/deadlines/switches.rs", "asks the kernel what a thread used"),
     ("host-native/client/tests/fork.rs", "forks"),
     ("host-native/capi/src/lib.rs", "pointers from C"),
