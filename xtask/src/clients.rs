@@ -1,10 +1,11 @@
-//! The real Sentry and OpenTelemetry clients that the end-to-end tests run: packages from PyPI and npm under `target/`.
+//! Packages from PyPI and npm under `target/`: the real Sentry and OpenTelemetry clients that the end-to-end tests run,
+//! and what the package for browsers is built and tested with.
 //!
 //! Every version is pinned, those of indirect dependencies too. What is installed is told by a copy of the list it was
 //! installed from, laid beside it when the installation is done; a changed list so leads to a new installation.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -13,6 +14,7 @@ use crate::command::{ask, root, run, target};
 /// Packages from PyPI, in a virtual environment.
 pub(crate) const PYTHON: Clients = Clients {
     folder: "venv",
+    lists: "tests/e2e",
     list: "requirements.txt",
     interpreter: "target/venv/bin/python --version",
     lines: &[
@@ -28,6 +30,7 @@ pub(crate) const PYTHON: Clients = Clients {
 /// Packages from npm.
 pub(crate) const NODE: Clients = Clients {
     folder: "node",
+    lists: "tests/e2e",
     list: "package-lock.json",
     interpreter: "node --version",
     lines: &["npm ci --prefix target/node --engine-strict --ignore-scripts --no-audit --no-fund"],
@@ -35,8 +38,17 @@ pub(crate) const NODE: Clients = Clients {
     mend: "Node.js 20.19 or newer with npm (Debian 13 or newer: `apt-get install nodejs npm`)",
 };
 
-/// Where the lists lie.
-const LISTS: &str = "tests/e2e";
+/// Packages from npm that build and test the package for browsers.
+pub(crate) const BROWSER: Clients = Clients {
+    folder: "browser",
+    lists: "tests/browser",
+    list: "package-lock.json",
+    interpreter: "node --version",
+    lines: &["npm ci --prefix target/browser --engine-strict --ignore-scripts --no-audit --no-fund"],
+    copied: &["package.json", "package-lock.json"],
+    mend: NODE.mend,
+};
+
 /// Name of the copy that tells what is installed.
 const INSTALLED: &str = "installed-from";
 
@@ -44,6 +56,8 @@ const INSTALLED: &str = "installed-from";
 pub(crate) struct Clients {
     /// Under `target/`.
     folder: &'static str,
+    /// Where the lists lie.
+    lists: &'static str,
     /// What pins the versions.
     list: &'static str,
     /// A line that works when their interpreter does.
@@ -60,7 +74,7 @@ impl Clients {
     /// True when the listed versions are installed and can be run.
     pub(crate) fn are_there(&self) -> bool {
         let installed = fs::read(self.folder().join(INSTALLED)).ok();
-        let wanted = fs::read(root().join(LISTS).join(self.list)).ok();
+        let wanted = fs::read(root().join(self.lists).join(self.list)).ok();
         installed.is_some() && installed == wanted && ask(self.interpreter).is_some()
     }
 
@@ -69,24 +83,25 @@ impl Clients {
         let folder = self.folder();
         fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
         for name in self.copied {
-            copy(name, &folder.join(name))?;
+            self.copy(name, &folder.join(name))?;
         }
         self.lines
             .iter()
             .try_for_each(|line| run(line))
             .with_context(|| format!("this needs {}", self.mend))?;
-        copy(self.list, &folder.join(INSTALLED))
+        self.copy(self.list, &folder.join(INSTALLED))
     }
 
     fn folder(&self) -> PathBuf {
         target().join(self.folder)
     }
-}
 
-fn copy(name: &str, to: &std::path::Path) -> Result<()> {
-    let from = root().join(LISTS).join(name);
-    fs::copy(&from, to).with_context(|| format!("could not copy {} to {}", from.display(), to.display()))?;
-    Ok(())
+    fn copy(&self, name: &str, to: &Path) -> Result<()> {
+        let from = root().join(self.lists).join(name);
+        fs::copy(&from, to)
+            .with_context(|| format!("could not copy {} to {}", from.display(), to.display()))?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -95,16 +110,16 @@ mod tests {
 
     #[test]
     fn the_lists_are_where_they_are_looked_for() {
-        for clients in [PYTHON, NODE] {
+        for clients in [PYTHON, NODE, BROWSER] {
             for name in clients.copied.iter().chain([&clients.list]) {
-                assert!(root().join(LISTS).join(name).is_file(), "{name}");
+                assert!(root().join(clients.lists).join(name).is_file(), "{name}");
             }
         }
     }
 
     #[test]
     fn every_python_package_is_pinned() {
-        let list = fs::read_to_string(root().join(LISTS).join(PYTHON.list)).unwrap();
+        let list = fs::read_to_string(root().join(PYTHON.lists).join(PYTHON.list)).unwrap();
         let packages: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
         assert!(packages.len() > 2);
         for package in packages {

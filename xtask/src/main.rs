@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything a person or CI runs on this repository.
 //!
 //! - `setup` installs what the checks need and says what it did; it is quick when nothing is missing.
+//! - `browser` builds the npm package.
 //! - `fuzz` looks for new inputs that break a fuzz target.
 //! - `bench` measures and writes `tests/bench/REPORT.md`.
 //! - `test` runs every check of [`steps::STEPS`], all of them even when one fails, and sums up.
@@ -13,6 +14,7 @@
 )]
 
 mod bench;
+mod browser;
 mod clients;
 mod command;
 mod fuzz;
@@ -40,6 +42,8 @@ struct Arguments {
 enum Task {
     /// Install every tool that the checks need.
     Setup,
+    /// Build the npm package for browsers into `target/browser/node_modules/surgetank`, with a table of sizes.
+    Browser,
     /// Look for inputs that break a fuzz target; new ones that reach further are added to its corpus.
     Fuzz {
         /// The target, one of those in `tests/src/fuzz/`.
@@ -68,6 +72,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Setup => tools::ensure(&steps::tools_of(steps::STEPS)).map(|()| true),
+        Task::Browser => browser::build().map(|()| true),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds).map(|()| true),
         Task::Bench { only } => bench::bench(&only).map(|()| true),
         Task::Test { list: true, .. } => {

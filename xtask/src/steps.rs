@@ -5,8 +5,8 @@
 
 use anyhow::Result;
 
-use crate::panic_free;
 use crate::tools::{CARGO_DENY, Tool};
+use crate::{browser, panic_free};
 
 /// One check.
 pub(crate) struct Step {
@@ -98,6 +98,13 @@ pub(crate) const STEPS: &[Step] = &[
             "cargo test --workspace --all-features --test e2e",
         ],
         then: None,
+    },
+    Step {
+        name: "browser",
+        shows: "the npm package, in Chromium: delivery, limits, the end of a page, other SDKs, bundlers",
+        tools: browser::TOOLS,
+        lines: browser::BUILD,
+        then: Some(browser::test),
     },
     Step {
         name: "examples",

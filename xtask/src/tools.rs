@@ -36,6 +36,8 @@ pub(crate) enum Tool {
     PythonClients,
     /// The npm packages of the end-to-end tests, in `target/node`.
     NodeClients,
+    /// The npm packages that build and test the package for browsers, in `target/browser`.
+    BrowserPackages,
 }
 
 /// Licences, sources and doubled crates.
@@ -97,6 +99,7 @@ impl Tool {
             Self::System { program, package } => format!("program {program} (Debian package {package})"),
             Self::PythonClients => "the Sentry and OpenTelemetry clients for Python".to_owned(),
             Self::NodeClients => "the Sentry and OpenTelemetry clients for Node.js".to_owned(),
+            Self::BrowserPackages => "bundlers, a browser's driver and SDKs from npm".to_owned(),
         }
     }
 
@@ -119,6 +122,7 @@ impl Tool {
             Self::System { program, .. } => is_on_path(program),
             Self::PythonClients => clients::PYTHON.are_there(),
             Self::NodeClients => clients::NODE.are_there(),
+            Self::BrowserPackages => clients::BROWSER.are_there(),
         }
     }
 
@@ -141,6 +145,7 @@ impl Tool {
             }
             Self::PythonClients => return clients::PYTHON.install(),
             Self::NodeClients => return clients::NODE.install(),
+            Self::BrowserPackages => return clients::BROWSER.install(),
         };
         run(&line).with_context(|| format!("needed: {}; try `{line}` by hand", self.describe()))
     }

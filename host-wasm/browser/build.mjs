@@ -1,0 +1,107 @@
+// Makes the npm package of what `cargo` and `bindgen/` made: optimises the module, bundles and minifies the JavaScript,
+// reports sizes. `cargo xtask browser` runs it.
+//
+// usage: node build.mjs BINDGEN_FOLDER PACKAGE_FOLDER NODE_MODULES
+
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+
+const own = dirname(fileURLToPath(import.meta.url));
+const [generated, folder, modules] = process.argv.slice(2).map((path) => resolve(path));
+const require = createRequire(join(modules, 'none.js'));
+const esbuild = require('esbuild');
+const manifest = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8'));
+
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(folder, { recursive: true });
+const module = join(folder, 'surgetank.wasm');
+execFileSync(
+  process.execPath,
+  [
+    join(modules, 'binaryen/bin/wasm-opt'),
+    ...['-Oz', '--strip-debug', '--strip-producers', '--strip-target-features'],
+    join(generated, 'engine_bg.wasm'),
+    ...['-o', module],
+  ],
+  { stdio: 'inherit' },
+);
+
+const bytes = readFileSync(module);
+const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes));
+const unwanted = imports.filter(({ name }) => name !== '__wbindgen_init_externref_table');
+if (unwanted.length) throw new Error(`the module imports ${unwanted.map(({ name }) => name).join(', ')}`);
+
+/** What the sources import under names of their own. */
+const engine = {
+  name: 'engine',
+  setup(build) {
+    build.onResolve({ filter: /^engine$/ }, () => ({ path: join(generated, 'engine.js') }));
+    build.onResolve({ filter: /^engine-bytes$/ }, () => ({ path: 'bytes', namespace: 'bytes' }));
+    build.onLoad({ filter: /.*/, namespace: 'bytes' }, () => ({ contents: gzipSync(bytes, { level: 9 }).toString('base64'), loader: 'text' }));
+  },
+};
+
+const options = {
+  absWorkingDir: own,
+  bundle: true,
+  define: { VERSION: JSON.stringify(manifest.version) },
+  format: 'esm',
+  legalComments: 'none',
+  minify: true,
+  plugins: [engine],
+  target: 'es2021',
+};
+
+await esbuild.build({ ...options, entryPoints: ['js/index.js', 'js/inline.js'], outdir: folder, sourcemap: true });
+copyFileSync(join(own, 'js/index.d.ts'), join(folder, 'index.d.ts'));
+copyFileSync(join(own, 'README.md'), join(folder, 'README.md'));
+for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) copyFileSync(join(own, '../..', name), join(folder, name));
+writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, null, 2) + '\n');
+
+// ---- sizes: what a page loads that uses one part, bundled and compressed ------------------------------------------------
+
+const zipped = (data) => gzipSync(data, { level: 9 }).length;
+
+async function bundled(contents, external = []) {
+  const result = await esbuild.build({
+    ...options,
+    plugins: [],
+    external: ['./surgetank.wasm', ...external],
+    stdin: { contents, resolveDir: modules },
+    alias: { surgetank: folder },
+    nodePaths: [modules],
+    write: false,
+  });
+  return zipped(result.outputFiles[0].contents);
+}
+
+const wasm = zipped(bytes);
+const uses = {
+  'init alone': "import { init } from 'surgetank'; init({ dsn: '' });",
+  'transport for @sentry/browser': "export { makeSurgetankTransport } from 'surgetank';",
+  'exporter for OpenTelemetry': "export { SurgetankSpanExporter } from 'surgetank';",
+  everything: "export * from 'surgetank';",
+};
+const peers = {
+  '@sentry/browser, minimal': "import * as S from '@sentry/browser'; S.init({ dsn: '' }); S.captureMessage('');",
+  'OpenTelemetry web tracing with its OTLP exporter':
+    "import { WebTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-web';" +
+    "import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';" +
+    'new WebTracerProvider({ spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())] }).register();',
+};
+const rows = [['WebAssembly module', bytes.length, wasm]];
+for (const [name, contents] of Object.entries(uses)) {
+  const javascript = await bundled(contents);
+  rows.push([`surgetank: ${name}`, '', javascript + wasm]);
+}
+rows.push(['surgetank/inline: everything', '', zipped(readFileSync(join(folder, 'inline.js')))]);
+for (const [name, contents] of Object.entries(peers)) {
+  rows.push([name, '', await bundled(contents)]);
+}
+for (const [name, raw, compressed] of rows) {
+  console.log(`${name.padEnd(52)} ${String(raw).padStart(8)} ${String(compressed).padStart(8)} bytes with gzip`);
+}

@@ -1,0 +1,63 @@
+// The transport for `@sentry/browser` (and `@sentry/react`, ...): `Sentry.init({dsn, transport: makeSurgetankTransport})`.
+// The SDK makes the envelopes; this delivers them.
+
+import { pageOf } from './page.js';
+import { DEFAULT, ENVELOPE, ERROR, LOG, SPAN } from './records.js';
+
+const encoder = new TextEncoder();
+
+/** Categories of item types, to ask before an envelope is written; what is not here is asked as `default`. */
+const CATEGORIES = {
+  event: ERROR,
+  transaction: 2,
+  session: 5,
+  sessions: 5,
+  profile: 6,
+  replay_event: 7,
+  replay_recording: 7,
+  check_in: 10,
+  span: SPAN,
+  feedback: 14,
+  log: LOG,
+  client_report: 39,
+};
+
+/** An envelope of the SDK (`[headers, [[itemHeaders, payload], ...]]`) as bytes. */
+export function serialize([headers, items]) {
+  const pieces = [JSON.stringify(headers) + '\n'];
+  for (const [itemHeaders, payload] of items) {
+    const raw = typeof payload === 'string' || payload instanceof Uint8Array;
+    const bytes = raw ? payload : JSON.stringify(payload);
+    const body = typeof bytes === 'string' ? encoder.encode(bytes) : bytes;
+    pieces.push(JSON.stringify({ ...itemHeaders, length: body.length }) + '\n', body, '\n');
+  }
+  const parts = pieces.map((piece) => (typeof piece === 'string' ? encoder.encode(piece) : piece));
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** A transport of `@sentry/browser`, major 8 and later. */
+export function makeSurgetankTransport(options) {
+  const page = pageOf(options.surgetank);
+  const headers = options.headers && Object.keys(options.headers).length ? options.headers : undefined;
+  let number;
+  return {
+    async send(envelope) {
+      const items = envelope[1];
+      if (!items.length) return {};
+      const categories = items.map(([{ type }]) => CATEGORIES[type] ?? DEFAULT);
+      const category = categories.find((one) => one !== DEFAULT) ?? DEFAULT;
+      page.whenReady(() => {
+        number ??= page.open({ urls: [options.url], headers });
+        page.record(number, { form: ENVELOPE, category }, () => serialize(envelope));
+      }, category);
+      return {};
+    },
+    flush: (timeout) => page.flush(timeout || 30000),
+  };
+}

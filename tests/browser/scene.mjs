@@ -1,0 +1,49 @@
+// A page with the package, a server that records, and a browser: what each test begins with and gives back.
+
+import { after, before } from 'node:test';
+
+import { pages, sink } from './servers.mjs';
+import { launch, packaged } from './tools.mjs';
+
+/** The page that most tests use: the package in `window.S`, nothing else. */
+export const PAGE = `<!doctype html><html><head><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">
+<script type="module">import * as S from '/surgetank/index.js'; window.S = S; window.ready = true;</script></head>
+<body><p>page</p></body></html>`;
+
+/** Gives `scene(options)` to the tests of a file; the browser is shared, everything else is the test's own. */
+export function scenes(options) {
+  const shared = {};
+  before(async () => {
+    shared.browser = await launch(options);
+  });
+  after(() => shared.browser?.close());
+
+  /** Runs `act` on a new scene, and puts everything away, also when it fails. */
+  return (act, { texts = {}, headers = {}, init } = {}) =>
+    async () => {
+      const away = await sink();
+      const home = await pages({
+        texts: { '/index.html': PAGE, '/other.html': PAGE.replace('<p>page', '<p>other'), ...texts },
+        folders: { '/surgetank/': packaged + '/' },
+        headers,
+      });
+      const context = await shared.browser.newContext();
+      const complaints = [];
+      try {
+        context.on('weberror', (error) => complaints.push(String(error.error())));
+        if (init) await context.addInitScript(init);
+        const open = async (path = '/index.html') => {
+          const page = await context.newPage();
+          await page.goto(home.origin + path);
+          await page.waitForFunction('window.ready === true', undefined, { timeout: 60_000 });
+          return page;
+        };
+        const dsn = away.origin.replace('://', '://key@') + '/42';
+        await act({ away, home, context, browser: shared.browser, open, dsn, otlp: away.origin, complaints });
+      } finally {
+        await context.close();
+        await home.close();
+        await away.close();
+      }
+    };
+}
