@@ -162,6 +162,7 @@ pub const INTAKE_SHARE_PERCENT: [u8; crate::item::Priority::COUNT] = [100, 90, 7
 /// the consumer got ahead in between, so this many in a row mean a machine that does nothing but record.
 pub const INTAKE_RESERVE_ATTEMPTS: usize = 256;
 
-/// Bytes that the consumer moves past before it hands them back to the producers: small against any ring, large enough
-/// that producers do not fetch the consumer's position anew for every record.
-pub const INTAKE_RELEASE_BYTES: usize = 4096;
+/// Bytes that the consumer moves past before it zeroes them and hands them back to the producers: small against any ring,
+/// large enough that producers do not fetch the consumer's position anew for every record, and short enough that C libraries
+/// zero it with vector stores (beyond 2 KiB the GNU one takes an instruction that begins slowly).
+pub const INTAKE_RELEASE_BYTES: usize = 1024;

@@ -95,6 +95,32 @@ impl<'a> Slot<'a> {
         Ok(())
     }
 
+    /// Hands all of the room, zeroes and what was written so far, to `write`, which says how many bytes at its front are
+    /// the record. They replace what was written before. Costs what `write` costs and zeroing of the rest.
+    ///
+    /// # Errors
+    /// [`SlotFull`] when `write` says `None`; the slot then counts as overflowed.
+    #[cfg(not(surgetank_loom))]
+    pub fn fill(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Result<(), SlotFull> {
+        if self.overflowed {
+            return Err(SlotFull);
+        }
+        // All of it may be written to, also by a `write` that panics: a slot that is given up is zeroed that far.
+        self.written = self.room;
+        let room = self.ring.payload_mut(&mut self.claim, self.room);
+        match write(room).and_then(|len| Some((len, room.get_mut(len..)?))) {
+            Some((len, rest)) => {
+                rest.fill(0);
+                self.written = len;
+                Ok(())
+            }
+            None => {
+                self.overflowed = true;
+                Err(SlotFull)
+            }
+        }
+    }
+
     /// What was written so far, to be changed in place: a length that is known only afterwards.
     #[cfg(not(surgetank_loom))]
     pub fn written_mut(&mut self) -> &mut [u8] {

@@ -309,6 +309,48 @@ fn a_slot_is_written_through_both_traits_and_patched() {
 }
 
 #[test]
+fn a_slot_is_filled_at_once_and_what_was_touched_beyond_the_record_is_zero_again() {
+    let intake = heap(512);
+    let mut slot = intake.reserve(&error(), 64).unwrap();
+    slot.append(b"replaced").unwrap();
+    let filled = slot.fill(|room| {
+        assert_eq!(room.len(), 64);
+        room.fill(7);
+        Some(16)
+    });
+    assert_eq!((filled, slot.len()), (Ok(()), 16));
+    assert!(queued(slot.commit()));
+    assert_eq!(drain_payloads(&intake), [[7; 16]]);
+    assert_free_memory_is_zero(&intake);
+
+    let mut slot = intake.reserve(&error(), 64).unwrap();
+    let filled = slot.fill(|room| {
+        room.fill(7);
+        None
+    });
+    assert_eq!((filled, slot.is_overflowed()), (Err(SlotFull), true));
+    assert_eq!(slot.fill(|_| unreachable!("it is given up")), Err(SlotFull));
+    assert_eq!(slot.commit().outcome, dropped(DropReason::TooLarge));
+    assert_free_memory_is_zero(&intake);
+
+    let mut slot = intake.reserve(&error(), 64).unwrap();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        slot.fill(|room| {
+            room.fill(7);
+            panic!("in the middle")
+        })
+    }));
+    assert!(panicked.is_err());
+    drop(slot);
+    assert_free_memory_is_zero(&intake);
+    assert_eq!(losses(&intake).values().sum::<u64>(), 2);
+
+    // More than there is room for is the encoder's mistake.
+    let mut slot = intake.reserve(&error(), 64).unwrap();
+    assert_eq!(slot.fill(|room| Some(room.len() + 1)), Err(SlotFull));
+}
+
+#[test]
 fn an_overflow_is_remembered_and_drops_the_record_as_too_large() {
     let intake = heap(512);
     let mut slot = intake.reserve(&error(), 4).unwrap();

@@ -97,10 +97,19 @@ struct Process {
 /// Something recorded that got an identifier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capture {
-    /// Its identifier, also when it was dropped.
+    /// Its identifier; all zero ([`EventId::NIL`]) when it was refused before there was anything to identify.
     pub id: EventId,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Capture {
+    const fn refused(outcome: Outcome) -> Self {
+        Self {
+            id: EventId::NIL,
+            outcome,
+        }
+    }
 }
 
 /// The record has nowhere to go: its protocol is off.
@@ -142,6 +151,17 @@ impl Process {
             trace_id: ids.trace_id(),
             ids,
         })
+    }
+}
+
+impl Process {
+    /// Apart from its caller, for which a refusal is then a few instructions.
+    #[inline(never)]
+    fn event(&self, event: &sentry::Event<'_>, header: &Header, context: &SentryContext) -> Capture {
+        let id = self.ids.event_id();
+        let encoded = sentry::encoded_event(event, id, wall(), context);
+        let outcome = self.delivery.record_admitted(header, &encoded);
+        Capture { id, outcome }
     }
 }
 
@@ -235,12 +255,12 @@ impl Client {
         }
     }
 
-    /// The same for what is mostly longer.
-    fn record_long<V: Encode>(&self, header: &Header, make: impl FnOnce() -> V) -> Outcome {
-        match self.inner.process() {
-            Ok(process) => process.delivery.record_long(header, make),
-            Err(reason) => Outcome::Dropped(reason),
-        }
+    /// The state of this process, if such a record may enter; a refusal is counted.
+    #[inline(always)]
+    fn admitted(&self, header: &Header) -> Result<&Process, DropReason> {
+        let process = self.inner.process()?;
+        process.delivery.admits(header)?;
+        Ok(process)
     }
 
     pub(crate) fn record_bytes(&self, header: &Header, bytes: &[u8]) -> Outcome {
@@ -324,12 +344,13 @@ impl Client {
 
     /// Records an event.
     pub fn event(&self, event: &sentry::Event<'_>) -> Capture {
-        let id = self.new_event_id();
-        let outcome = self.sentry().map_or(OFF, |(destination, context)| {
-            let header = Header::new(destination, Form::Envelope, Category::Error, 1);
-            self.record_short(&header, || sentry::encoded_event(event, id, wall(), context))
-        });
-        Capture { id, outcome }
+        let Some((destination, context)) = self.sentry() else {
+            return Capture::refused(OFF);
+        };
+        match self.admitted(&error_header(destination)) {
+            Ok(process) => process.event(event, &error_header(destination), context),
+            Err(reason) => Capture::refused(Outcome::Dropped(reason)),
+        }
     }
 
     /// Records an event that is a message and nothing else.
@@ -343,22 +364,26 @@ impl Client {
 
     /// Records a transaction with its spans. See [`sentry::Transaction::sampled`] for sampling.
     pub fn transaction(&self, transaction: &sentry::Transaction<'_>) -> Capture {
-        let id = self.new_event_id();
-        let outcome = self.sentry().map_or(OFF, |(destination, context)| {
-            let spans = u32::try_from(transaction.spans.len()).unwrap_or(u32::MAX);
-            let header = transaction_header(destination, &transaction.trace.trace_id, spans);
-            let kept = match transaction.sampled {
-                Some(true) => Ok(()),
-                Some(false) => return self.refuse(&header, DropReason::SampleRate),
-                None if transaction.trace.parent_span_id.is_some() => Ok(()),
-                None => self.keeps_root(&header),
-            };
-            if let Err(reason) = kept {
-                return Outcome::Dropped(reason);
+        let Some((destination, context)) = self.sentry() else {
+            return Capture::refused(OFF);
+        };
+        let spans = u32::try_from(transaction.spans.len()).unwrap_or(u32::MAX);
+        let header = transaction_header(destination, &transaction.trace.trace_id, spans);
+        let kept = match transaction.sampled {
+            Some(true) => Ok(()),
+            Some(false) => return Capture::refused(self.refuse(&header, DropReason::SampleRate)),
+            None if transaction.trace.parent_span_id.is_some() => Ok(()),
+            None => self.keeps_root(&header),
+        };
+        match kept.and_then(|()| self.admitted(&header)) {
+            Ok(process) => {
+                let id = process.ids.event_id();
+                let encoded = sentry::encoded_transaction(transaction, id, context);
+                let outcome = process.delivery.record_long(&header, &encoded);
+                Capture { id, outcome }
             }
-            self.record_long(&header, || sentry::encoded_transaction(transaction, id, context))
-        });
-        Capture { id, outcome }
+            Err(reason) => Capture::refused(Outcome::Dropped(reason)),
+        }
     }
 
     /// Records a log.
@@ -502,6 +527,10 @@ impl fmt::Debug for Client {
             .field("otlp", &self.inner.plan.signals.iter().any(Option::is_some))
             .finish_non_exhaustive()
     }
+}
+
+fn error_header(destination: DestinationId) -> Header {
+    Header::new(destination, Form::Envelope, Category::Error, 1)
 }
 
 /// A transaction counts itself, its own span and its child spans.

@@ -12,6 +12,9 @@ use surgetank_core::wire::otlp::encode::{SpanId, TraceId};
 pub struct EventId([u8; 16]);
 
 impl EventId {
+    /// No identifier: all zero.
+    pub const NIL: Self = Self([0; 16]);
+
     /// The identifier of these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

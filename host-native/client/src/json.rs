@@ -3,6 +3,7 @@
 //! It goes through the same output as OTLP's encoders, so one piece of code gives both the length and the bytes, and
 //! nothing can fail in between.
 
+mod escape;
 mod number;
 
 use core::fmt::{self, Write as _};
@@ -12,6 +13,9 @@ use surgetank_core::time::UnixTime;
 use surgetank_core::wire::otlp::encode::AnyValue;
 use surgetank_core::wire::otlp::protobuf::{Length, OPEN_PREFIX_BYTES, Out, Writer};
 use surgetank_core::wire::timestamp::timestamp;
+
+/// Room beyond its length that is enough for every [`Encode::write`].
+pub(crate) const PASSING_BYTES: usize = 64;
 
 /// Something with a byte representation that is the same each time it is asked for.
 pub(crate) trait Encode {
@@ -24,7 +28,8 @@ pub(crate) trait Encode {
     }
 
     /// Writes all of it to the front of `bytes`, if it fits, and says how much that was. One pass, also where a part
-    /// has to name the length of a later one.
+    /// has to name the length of a later one; then it may need [`PASSING_BYTES`] more for a while.
+    #[inline]
     fn write(&self, bytes: &mut [u8]) -> Option<usize> {
         let mut out = Writer::new(bytes);
         self.encode(&mut out);
@@ -46,19 +51,22 @@ impl<E: Encode> Encode for &E {
     }
 }
 
-/// A key that needs no escape, with all that can stand around it: `,"key":`. Written in one piece.
+/// A key that needs no escape, with all that can stand around it: `,"key":"`. Written in one piece.
 #[derive(Clone, Copy)]
 pub(crate) struct Name(pub(crate) &'static str);
 
 /// The [`Name`] of a literal.
 macro_rules! name {
     ($name:literal) => {
-        $crate::json::Name(concat!(",\"", $name, "\":"))
+        $crate::json::Name(concat!(",\"", $name, "\":\""))
     };
 }
 pub(crate) use name;
 
 /// Writes one JSON text. Commas are put where they belong; the caller balances brackets.
+///
+/// What is short is inlined wherever it is called, for then the compiler knows the lengths of names and whether a comma
+/// stands before them, and keeps the output's state in registers; what is long or rare goes [`apart`](Json::apart).
 pub(crate) struct Json<'o, O> {
     out: &'o mut O,
     /// The next key, or value of an array, follows another one.
@@ -66,87 +74,139 @@ pub(crate) struct Json<'o, O> {
 }
 
 impl<'o, O: Out> Json<'o, O> {
+    #[inline(always)]
     pub(crate) fn new(out: &'o mut O) -> Self {
         Self { out, comma: false }
     }
 
+    /// Does `work` on this text; see [`Out::apart`].
+    #[inline(always)]
+    pub(crate) fn apart(&mut self, work: impl FnOnce(&mut Json<'_, O>)) {
+        let mut comma = self.comma;
+        self.out.apart(|out| {
+            let mut json = Json { out, comma };
+            work(&mut json);
+            comma = json.comma;
+        });
+        self.comma = comma;
+    }
+
+    #[inline(always)]
     fn separate(&mut self) {
         if self.comma {
-            self.out.raw(b",");
+            self.out.array(*b",");
         }
         self.comma = true;
     }
 
-    fn open(&mut self, bracket: &[u8]) {
-        self.separate();
+    #[inline(always)]
+    fn open(&mut self, bracket: u8) {
+        if self.comma {
+            self.out.array([b',', bracket]);
+        } else {
+            self.out.array([bracket]);
+        }
         self.comma = false;
-        self.out.raw(bracket);
     }
 
-    fn close(&mut self, bracket: &[u8]) {
+    #[inline(always)]
+    fn close(&mut self, bracket: u8) {
         self.comma = true;
-        self.out.raw(bracket);
+        self.out.array([bracket]);
     }
 
+    #[inline(always)]
     pub(crate) fn begin_object(&mut self) {
-        self.open(b"{");
+        self.open(b'{');
     }
 
+    #[inline(always)]
     pub(crate) fn end_object(&mut self) {
-        self.close(b"}");
+        self.close(b'}');
     }
 
+    #[inline(always)]
     pub(crate) fn begin_array(&mut self) {
-        self.open(b"[");
+        self.open(b'[');
     }
 
+    #[inline(always)]
     pub(crate) fn end_array(&mut self) {
-        self.close(b"]");
+        self.close(b']');
     }
 
     /// A key that may need escapes.
+    #[inline(always)]
     pub(crate) fn key(&mut self, key: &str) {
-        self.quote();
-        escape(key, self.out);
+        self.text_between(key, b"\":");
         self.comma = false;
-        self.out.array(*b"\":");
     }
 
     /// A key that is known here, made by [`name!`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn name(&mut self, name: Name) {
-        let text = if self.comma {
-            name.0
-        } else {
-            name.0.get(1..).unwrap_or_default()
-        };
-        self.out.raw(text.as_bytes());
+        let text = name.0.as_bytes();
+        let end = text.len().saturating_sub(1);
+        let start = usize::from(!self.comma);
+        self.out.raw(text.get(start..end).unwrap_or_default());
         self.comma = false;
     }
 
-    /// Separates, and begins a string.
-    #[inline]
-    fn quote(&mut self) {
+    /// A member that is a string.
+    #[inline(always)]
+    pub(crate) fn member(&mut self, name: Name, text: &str) {
+        let before = name.0.as_bytes();
+        let start = usize::from(!self.comma);
+        self.framed(before.get(start..).unwrap_or_default(), text, b"\"");
+    }
+
+    /// A member that is a string of characters that need no escape.
+    #[inline(always)]
+    pub(crate) fn plain_member(&mut self, name: Name, text: &[u8]) {
+        let before = name.0.as_bytes();
+        let start = usize::from(!self.comma);
+        self.comma = true;
+        self.out
+            .framed(before.get(start..).unwrap_or_default(), text, b"\"");
+    }
+
+    /// Separates, and begins a string, writes `text` into it, and then `after`.
+    #[inline(always)]
+    fn text_between(&mut self, text: &str, after: &'static [u8]) {
         if self.comma {
-            self.out.array(*b",\"");
+            self.framed(b",\"", text, after);
         } else {
-            self.comma = true;
-            self.out.array(*b"\"");
+            self.framed(b"\"", text, after);
         }
     }
 
+    /// Writes `text` with its escapes between two pieces that need none.
+    #[inline(always)]
+    pub(crate) fn framed(&mut self, before: &'static [u8], text: &str, after: &'static [u8]) {
+        self.comma = true;
+        if escape::is_plain(text.as_bytes()) {
+            self.out.framed(before, text.as_bytes(), after);
+        } else {
+            self.out.apart(|out| {
+                out.raw(before);
+                escape::write(text, out);
+                out.raw(after);
+            });
+        }
+    }
+
+    #[inline(always)]
     pub(crate) fn str(&mut self, text: &str) {
-        self.quote();
-        escape(text, self.out);
-        self.out.array(*b"\"");
+        self.text_between(text, b"\"");
     }
 
     /// A string made of pieces.
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn texts(&mut self, pieces: &[&str]) {
-        self.quote();
+        self.separate();
+        self.out.array(*b"\"");
         for piece in pieces {
-            escape(piece, self.out);
+            self.framed(b"", piece, b"");
         }
         self.out.array(*b"\"");
     }
@@ -158,31 +218,38 @@ impl<'o, O: Out> Json<'o, O> {
     }
 
     /// A string of characters that need no escape.
+    #[inline(always)]
     pub(crate) fn plain(&mut self, text: &[u8]) {
-        self.quote();
-        self.out.raw(text);
-        self.out.array(*b"\"");
+        let before: &[u8] = if self.comma { b",\"" } else { b"\"" };
+        self.comma = true;
+        self.out.framed(before, text, b"\"");
     }
 
     /// The same, of what is formatted.
     pub(crate) fn quoted(&mut self, text: fmt::Arguments<'_>) {
-        self.quote();
-        self.format(text);
-        self.out.array(*b"\"");
+        self.separate();
+        self.out.apart(|out| {
+            out.array(*b"\"");
+            format(out, text);
+            out.array(*b"\"");
+        });
     }
 
     /// An identifier of 16 bytes as a string of lower-case hexadecimal digits.
+    #[inline(always)]
     pub(crate) fn hex_16(&mut self, bytes: &[u8; 16]) {
         self.separate();
         self.out.array(number::quoted_hex_16(bytes));
     }
 
     /// An identifier of 8 bytes as a string of lower-case hexadecimal digits.
+    #[inline(always)]
     pub(crate) fn hex_8(&mut self, bytes: [u8; 8]) {
         self.separate();
         self.out.array(number::quoted_hex_8(bytes));
     }
 
+    #[inline(always)]
     pub(crate) fn bool(&mut self, value: bool) {
         self.separate();
         self.out.raw(if value { b"true" } else { b"false" });
@@ -193,11 +260,13 @@ impl<'o, O: Out> Json<'o, O> {
         self.out.raw(b"null");
     }
 
+    #[inline(always)]
     pub(crate) fn u64(&mut self, value: u64) {
         self.separate();
         self.digits(value);
     }
 
+    #[inline(always)]
     pub(crate) fn i64(&mut self, value: i64) {
         self.separate();
         if value < 0 {
@@ -206,38 +275,42 @@ impl<'o, O: Out> Json<'o, O> {
         self.digits(value.unsigned_abs());
     }
 
+    #[inline(always)]
     fn digits(&mut self, value: u64) {
-        let (digits, count) = number::decimal(value);
-        let start = number::MAX_DIGITS.saturating_sub(count);
-        self.out.raw(digits.get(start..).unwrap_or_default());
+        match number::up_to_eight(value) {
+            Some((digits, count)) => self.out.front(digits, count),
+            None => self.out.apart(|out| long_digits(out, value)),
+        }
     }
 
     /// JSON has no word for infinity and NaN: `null`.
+    #[inline(always)]
     pub(crate) fn f64(&mut self, value: f64) {
+        self.separate();
         if let Some(short) = number::short(value) {
-            self.separate();
             if short.negative {
                 self.out.array(*b"-");
             }
             self.digits(short.whole);
-            self.out.array(*b".");
-            self.out
-                .raw(short.fraction.get(..short.decimals).unwrap_or_default());
+            self.out.front(short.fraction, short.length);
         } else if value.is_finite() {
-            self.separate();
             // `Debug` is the shortest text that reads back equal, with an exponent where that is shorter.
-            self.format(format_args!("{value:?}"));
+            self.out.apart(|out| format(out, format_args!("{value:?}")));
         } else {
-            self.null();
+            self.out.array(*b"null");
         }
     }
 
     /// Seconds with six decimals: the form Sentry takes for moments and for spans of time.
+    #[inline(always)]
     pub(crate) fn seconds(&mut self, micros: u64) {
         self.separate();
         match number::ten_digit_seconds(micros) {
             Some(text) => self.out.array(text),
-            None => self.format(format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)),
+            None => self.out.apart(|out| {
+                let (whole, rest) = (micros / 1_000_000, micros % 1_000_000);
+                format(out, format_args!("{whole}.{rest:06}"));
+            }),
         }
     }
 
@@ -246,26 +319,25 @@ impl<'o, O: Out> Json<'o, O> {
         self.plain(&timestamp(time));
     }
 
-    fn format(&mut self, text: fmt::Arguments<'_>) {
-        // Neither numbers nor addresses nor the output fail to format.
-        let _ = Text(self.out).write_fmt(text);
-    }
-
     /// Members of an object, encoded before: `"a":1,"b":2`. Nothing when empty.
+    #[inline(always)]
     pub(crate) fn members(&mut self, encoded: &[u8]) {
         if !encoded.is_empty() {
-            self.separate();
-            self.out.raw(encoded);
+            let before: &[u8] = if self.comma { b"," } else { b"" };
+            self.comma = true;
+            self.out.framed(before, encoded, b"");
         }
     }
 
-    /// Opens an object with one member before it is known: `text` ends in the colon behind its key.
+    /// Takes text as it is, which ends between an opening and a first member.
+    #[inline(always)]
     pub(crate) fn begin_with(&mut self, text: &'static [u8]) {
         self.out.raw(text);
         self.comma = false;
     }
 
-    /// Ends that object with members and a brace as they are.
+    /// Takes text as it is, which ends behind a member.
+    #[inline(always)]
     pub(crate) fn end_with(&mut self, text: &'static [u8]) {
         self.out.raw(text);
         self.comma = true;
@@ -327,6 +399,20 @@ impl<'o, O: Out> Json<'o, O> {
     }
 }
 
+/// The digits of a number of more than eight.
+#[inline(never)]
+fn long_digits<O: Out>(out: &mut O, value: u64) {
+    let (digits, count) = number::decimal(value);
+    let start = number::MAX_DIGITS.saturating_sub(count);
+    out.raw(digits.get(start..).unwrap_or_default());
+}
+
+#[inline(never)]
+fn format<O: Out>(out: &mut O, text: fmt::Arguments<'_>) {
+    // Neither numbers nor addresses nor the output fail to format.
+    let _ = Text(out).write_fmt(text);
+}
+
 /// Lets numbers be formatted into an output.
 struct Text<'o, O>(&'o mut O);
 
@@ -335,64 +421,6 @@ impl<O: Out> fmt::Write for Text<'_, O> {
         self.0.raw(text.as_bytes());
         Ok(())
     }
-}
-
-/// True for a byte that a string cannot hold as it is.
-#[inline]
-const fn is_special(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-}
-
-/// True if there is such a byte. All of them are looked at, so that the compiler compares them at once.
-#[inline]
-fn has_special<const N: usize>(bytes: &[u8; N]) -> bool {
-    bytes.iter().fold(false, |found, byte| found | is_special(*byte))
-}
-
-/// Where the first character is that a string cannot hold as it is. Sixteen bytes at a time, the last of which may have
-/// been looked at before: texts rarely have one.
-#[inline]
-fn first_special(text: &[u8]) -> Option<usize> {
-    let found = if let Some(last) = text.last_chunk::<16>() {
-        let (blocks, _) = text.as_chunks::<16>();
-        blocks.iter().any(has_special) || has_special(last)
-    } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        has_special(first) | has_special(last)
-    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        has_special(first) | has_special(last)
-    } else {
-        true
-    };
-    if !found {
-        return None;
-    }
-    text.iter().position(|byte| is_special(*byte))
-}
-
-/// Writes `text` as the inside of a JSON string (RFC 8259, section 7).
-fn escape<O: Out>(text: &str, out: &mut O) {
-    let mut rest = text.as_bytes();
-    while let Some(at) = first_special(rest) {
-        let (plain, tail) = rest.split_at(at);
-        out.raw(plain);
-        let Some((&byte, tail)) = tail.split_first() else {
-            break;
-        };
-        match byte {
-            b'"' => out.raw(b"\\\""),
-            b'\\' => out.raw(b"\\\\"),
-            b'\n' => out.raw(b"\\n"),
-            b'\r' => out.raw(b"\\r"),
-            b'\t' => out.raw(b"\\t"),
-            _ => {
-                let low = byte & 15;
-                let digit = if low < 10 { b'0' + low } else { b'a' + (low - 10) };
-                out.array([b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), digit]);
-            }
-        }
-        rest = tail;
-    }
-    out.raw(rest);
 }
 
 /// What `encode` writes.
@@ -412,6 +440,16 @@ impl Out for Collected {
 
     fn array<const N: usize>(&mut self, bytes: [u8; N]) {
         self.0.extend_from_slice(&bytes);
+    }
+
+    fn front<const N: usize>(&mut self, bytes: [u8; N], count: usize) {
+        self.raw(bytes.get(..count).unwrap_or_default());
+    }
+
+    fn framed(&mut self, before: &[u8], bytes: &[u8], after: &[u8]) {
+        for piece in [before, bytes, after] {
+            self.raw(piece);
+        }
     }
 
     fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
@@ -478,25 +516,6 @@ mod tests {
         all.push_str("\u{2028}\u{1F600}\"\\");
         let text = written(|json| json.str(&all));
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), all);
-    }
-
-    #[test]
-    fn the_first_special_character_is_found_wherever_it_stands() {
-        let naive = |text: &[u8]| {
-            text.iter()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
-        };
-        for length in 0..40 {
-            for special in [0, 0x1f, b'"', b'\\', 0x20, 0x7f, 0x80, 0xff, 0xa2, 0xdc] {
-                for at in 0..length {
-                    for filler in [b'a', 0x20, 0x21, 0x23, 0x5b, 0x5d, 0x80, 0xff] {
-                        let mut text = vec![filler; length];
-                        text[at] = special;
-                        assert_eq!(first_special(&text), naive(&text), "{text:?}");
-                    }
-                }
-            }
-        }
     }
 
     #[test]

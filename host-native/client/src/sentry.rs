@@ -44,22 +44,21 @@ use core::cell::OnceCell;
 use surgetank_core::wire::otlp::encode::{AnyValue, KeyValue};
 use surgetank_core::wire::otlp::protobuf::{Length, Out, Writer};
 
-use crate::json::{Encode, Json, Name, name};
+use crate::json::{Encode, Json, Name, PASSING_BYTES, name};
 
 /// A list of named values.
 pub type Map<'a> = &'a [KeyValue<'a>];
 
 /// Writes `"key":"text"` unless the text is empty.
-#[inline]
+#[inline(always)]
 fn text<O: Out>(json: &mut Json<'_, O>, name: Name, text: &str) {
-    if text.is_empty() {
-        return;
+    if !text.is_empty() {
+        json.member(name, text);
     }
-    json.name(name);
-    json.str(text);
 }
 
 /// Writes `"key":number` unless the number is zero.
+#[inline(always)]
 fn number<O: Out>(json: &mut Json<'_, O>, name: Name, number: u32) {
     if number == 0 {
         return;
@@ -69,15 +68,16 @@ fn number<O: Out>(json: &mut Json<'_, O>, name: Name, number: u32) {
 }
 
 /// Writes `"key":{..}` unless the map is empty.
+#[inline(always)]
 fn map<O: Out>(json: &mut Json<'_, O>, name: Name, map: Map<'_>) {
-    if map.is_empty() {
-        return;
+    if !map.is_empty() {
+        json.name(name);
+        json.apart(|json| json.value(&AnyValue::Map(map)));
     }
-    json.name(name);
-    json.value(&AnyValue::Map(map));
 }
 
 /// Writes the tags of an event unless there are none.
+#[inline(always)]
 fn tags<O: Out>(json: &mut Json<'_, O>, tags: &[(&str, &str)]) {
     if tags.is_empty() {
         return;
@@ -92,7 +92,7 @@ fn tags<O: Out>(json: &mut Json<'_, O>, tags: &[(&str, &str)]) {
 }
 
 /// Room for the header line of an item: its constant parts, a name of ours and a length.
-const ITEM_HEADER_BYTES: usize = 64;
+const ITEM_HEADER_BYTES: usize = PASSING_BYTES;
 
 /// One item of an envelope: its header line and its payload, which is measured at most once.
 pub(crate) struct Item<P> {
@@ -114,15 +114,14 @@ impl<P: Encode> Item<P> {
         *self.payload_len.get_or_init(|| self.payload.encoded_len())
     }
 
+    #[inline]
     fn header<O: Out>(&self, out: &mut O, payload_len: usize) {
         let mut header = Json::new(out);
         header.begin_object();
-        header.name(name!("type"));
-        header.plain(self.kind.as_bytes());
+        header.plain_member(name!("type"), self.kind.as_bytes());
         header.name(name!("length"));
         header.u64(payload_len as u64);
-        header.end_object();
-        out.raw(b"\n");
+        header.end_with(b"}\n");
     }
 }
 
@@ -138,6 +137,7 @@ impl<P: Encode> Encode for Item<P> {
     }
 
     /// The payload first, because the header names its length; then it is moved up to the header.
+    #[inline]
     fn write(&self, bytes: &mut [u8]) -> Option<usize> {
         let (front, rest) = bytes.split_at_mut_checked(ITEM_HEADER_BYTES)?;
         let payload_len = self.payload.write(rest)?;
@@ -183,6 +183,7 @@ impl<H: Encode, P: Encode> Encode for Enveloped<H, P> {
             .saturating_add(2)
     }
 
+    #[inline]
     fn write(&self, bytes: &mut [u8]) -> Option<usize> {
         let header_len = self.header.write(bytes)?;
         let (line_feed, rest) = bytes.get_mut(header_len..)?.split_first_mut()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use surgetank::otlp::Span;
 use surgetank::sentry::{Level, Log};
-use surgetank::{Category, Client, DropReason, Outcome};
+use surgetank::{Category, Client, DropReason, EventId, Outcome};
 use surgetank_core::rng::Rng;
 
 use support::{Received, Reply, Server, envelope, otlp};
@@ -106,10 +106,9 @@ fn a_limited_category_is_refused_at_the_door_and_others_pass() {
     let client = client(&server);
     assert_eq!(client.message(Level::Error, "first").outcome, Outcome::Queued);
     assert!(client.flush(PATIENT).complete);
-    assert_eq!(
-        client.message(Level::Error, "second").outcome,
-        Outcome::Dropped(DropReason::RatelimitBackoff)
-    );
+    let refused = client.message(Level::Error, "second");
+    assert_eq!(refused.outcome, Outcome::Dropped(DropReason::RatelimitBackoff));
+    assert_eq!(refused.id, EventId::NIL);
     let log = Log {
         body: "passes",
         ..Log::default()

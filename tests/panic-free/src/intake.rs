@@ -35,6 +35,12 @@ extern "C" fn intake_slot() {
         slot.remaining(),
     ));
     slot.written_mut().reverse();
+    if tape.byte() == 0 {
+        keep(slot.fill(|room| {
+            room.reverse();
+            Some(tape.word() as usize)
+        }));
+    }
     slot.set_header(&better);
     match tape.byte() {
         0 => drop(slot),

@@ -18,6 +18,19 @@ const fn text(digits: u64) -> [u8; 8] {
     (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
+/// The digits of a number below 10⁸, at the front, and how many they are.
+#[inline(always)]
+pub(super) fn up_to_eight(number: u64) -> Option<([u8; 8], usize)> {
+    if number >= 100_000_000 {
+        return None;
+    }
+    let digits = eight_digits(number);
+    // The first digit is the lowest byte. Zero itself has one digit.
+    let zeros = (digits | 1 << 56).trailing_zeros() / 8;
+    let text = (digits | 0x3030_3030_3030_3030) >> (zeros * 8);
+    Some((text.to_le_bytes(), 8_usize.saturating_sub(zeros as usize)))
+}
+
 /// The decimal digits of `number`, at the end of the array, and how many they are.
 #[inline]
 pub(super) fn decimal(number: u64) -> ([u8; MAX_DIGITS], usize) {
@@ -36,15 +49,22 @@ pub(super) fn decimal(number: u64) -> ([u8; MAX_DIGITS], usize) {
 }
 
 /// Microseconds as seconds with six decimals, for moments from 2001 to 2286: ten digits before the point.
-#[inline]
+#[inline(always)]
 pub(super) fn ten_digit_seconds(micros: u64) -> Option<[u8; 17]> {
     const RANGE: core::ops::Range<u64> = 1_000_000_000_000_000..10_000_000_000_000_000;
     if !RANGE.contains(&micros) {
         return None;
     }
-    let [a, b, c, d, e, f, g, h] = text(eight_digits(micros / 100_000_000));
-    let [i, j, k, l, m, n, o, p] = text(eight_digits(micros % 100_000_000));
-    Some([a, b, c, d, e, f, g, h, i, j, b'.', k, l, m, n, o, p])
+    let front = text(eight_digits(micros / 100_000_000));
+    // Two digits, the point, and six digits: one byte more than a word.
+    let back = u64::from_le_bytes(text(eight_digits(micros % 100_000_000)));
+    let middle = back & 0xffff | (b'.' as u64) << 16 | (back & !0xffff) << 8;
+    let mut seconds = [(back >> 56) as u8; 17];
+    let (words, _) = seconds.as_chunks_mut();
+    for (target, word) in words.iter_mut().zip([front, middle.to_le_bytes()]) {
+        *target = word;
+    }
+    Some(seconds)
 }
 
 /// A fraction in lowest decimal terms: `whole` and `decimals` digits of `fraction`.
@@ -52,10 +72,10 @@ pub(super) fn ten_digit_seconds(micros: u64) -> Option<[u8; 17]> {
 pub(super) struct Short {
     pub(super) negative: bool,
     pub(super) whole: u64,
-    /// The digits behind the point, at the front.
-    pub(super) fraction: [u8; 6],
-    /// How many of them there are; at least one.
-    pub(super) decimals: usize,
+    /// The point and the digits behind it, at the front.
+    pub(super) fraction: [u8; 8],
+    /// How many characters these are: two to seven.
+    pub(super) length: usize,
 }
 
 /// The shortest text of `number` that reads back equal, where that has at most 15 digits, at most six of them behind the
@@ -72,22 +92,27 @@ pub(super) fn short(number: f64) -> Option<Short> {
     if !(SMALLEST..LARGEST).contains(&size) {
         return None;
     }
-    let millionths = (size * 1e6 + 0.5) as u64;
+    // Below 10¹⁵: a signed number of 64 bits, which the processor converts to.
+    let millionths = (size * 1e6 + 0.5) as i64;
     if millionths as f64 / 1e6 != size {
         return None;
     }
-    let [_, _, fraction @ ..] = text(eight_digits(millionths % 1_000_000));
-    let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0').count();
+    let millionths = millionths as u64;
+    let digits = eight_digits(millionths % 1_000_000);
+    // Of the eight digits the first two are zero: the point takes the place of the second. The last digit is the highest
+    // byte; one digit stands behind the point, also when that is zero.
+    let zeros = (digits | 1 << 16).leading_zeros() / 8;
+    let fraction = (digits | 0x3030_3030_3030_3030) & !0xff00 | (b'.' as u64) << 8;
     Some(Short {
         negative: number < 0.0,
         whole: millionths / 1_000_000,
-        fraction,
-        decimals: fraction.len().saturating_sub(zeros).max(1),
+        fraction: (fraction >> 8).to_le_bytes(),
+        length: 7_usize.saturating_sub(zeros as usize),
     })
 }
 
 /// The sixteen lower-case hexadecimal digits of eight bytes, in quotes.
-#[inline]
+#[inline(always)]
 pub(super) fn quoted_hex_8(bytes: [u8; 8]) -> [u8; 18] {
     let mut text = [b'"'; 18];
     let [_, digits @ .., _] = &mut text;
@@ -96,33 +121,29 @@ pub(super) fn quoted_hex_8(bytes: [u8; 8]) -> [u8; 18] {
 }
 
 /// The 32 lower-case hexadecimal digits of sixteen bytes, in quotes.
-#[inline]
+#[inline(always)]
 pub(super) fn quoted_hex_16(bytes: &[u8; 16]) -> [u8; 34] {
     let mut text = [b'"'; 34];
     let [_, digits @ .., _] = &mut text;
-    for (digits, bytes) in digits.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
-        *digits = hex(*bytes);
-    }
+    *digits = hex(*bytes);
     text
 }
 
-/// Sixteen lower-case hexadecimal digits of eight bytes.
-#[inline]
-fn hex(bytes: [u8; 8]) -> [u8; 16] {
-    let [a, b, c, d, e, f, g, h] = bytes;
-    let halves = [[a, b, c, d], [e, f, g, h]].map(|half| {
-        // Four bytes, each in 16 bits of its own; then its digits, the high one first.
-        let word = u64::from(u32::from_le_bytes(half));
-        let word = (word | word << 16) & 0x0000_ffff_0000_ffff;
-        let word = (word | word << 8) & 0x00ff_00ff_00ff_00ff;
-        let digits = (word >> 4 | word << 8) & 0x0f0f_0f0f_0f0f_0f0f;
+/// The lower-case hexadecimal digits of `N` bytes, which are twice as many. Side by side in the lanes of vectors.
+#[inline(always)]
+fn hex<const N: usize, const DIGITS: usize>(bytes: [u8; N]) -> [u8; DIGITS] {
+    let mut text = [0; DIGITS];
+    let (pairs, _) = text.as_chunks_mut();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        // The first digit in the low byte.
+        let byte = u16::from(byte);
+        let digits = (byte >> 4 | byte << 8) & 0x0f0f;
         // One in each byte whose digit is a letter.
-        let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-        const TO_LETTER: u64 = (b'a' - b'0' - 10) as u64;
-        digits + 0x3030_3030_3030_3030 + letters * TO_LETTER
-    });
-    let [low, high] = halves.map(u128::from);
-    (low | high << 64).to_le_bytes()
+        let letters = (digits + 0x0606) >> 4 & 0x0101;
+        const TO_LETTER: u16 = (b'a' - b'0' - 10) as u16;
+        *pair = (digits + 0x3030 + letters * TO_LETTER).to_le_bytes();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -148,7 +169,12 @@ mod tests {
         for power in powers {
             for number in [power - 1, power, power + 1, u64::MAX / power] {
                 let (digits, count) = decimal(number);
-                assert_eq!(&digits[MAX_DIGITS - count..], number.to_string().as_bytes());
+                let expected = number.to_string();
+                assert_eq!(&digits[MAX_DIGITS - count..], expected.as_bytes());
+                match up_to_eight(number) {
+                    Some((digits, count)) => assert_eq!(&digits[..count], expected.as_bytes()),
+                    None => assert!(number >= 100_000_000, "{number}"),
+                }
             }
         }
     }

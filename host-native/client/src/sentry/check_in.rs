@@ -123,6 +123,7 @@ pub(crate) fn encoded_check_in<'a>(
 }
 
 impl Encode for Payload<'_> {
+    #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let Self {
             check_in,

@@ -192,6 +192,7 @@ pub(crate) fn encoded_event<'a>(
 }
 
 impl Encode for Header<'_> {
+    #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let EventParts {
             event, id, context, ..
@@ -214,6 +215,7 @@ impl Encode for Header<'_> {
 }
 
 impl Encode for Payload<'_> {
+    #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let EventParts {
             event,
@@ -227,8 +229,7 @@ impl Encode for Payload<'_> {
         json.hex_16(id.as_bytes());
         json.name(name!("timestamp"));
         json.seconds(event.timestamp.unwrap_or(now).as_micros());
-        json.name(name!("level"));
-        json.plain(event.level.as_str().as_bytes());
+        json.plain_member(name!("level"), event.level.as_str().as_bytes());
         text(&mut json, name!("logger"), event.logger);
         text(&mut json, name!("transaction"), event.transaction);
         if !event.message.is_empty() {
@@ -243,7 +244,7 @@ impl Encode for Payload<'_> {
             json.name(name!("values"));
             json.begin_array();
             for exception in event.exceptions {
-                write_exception(&mut json, exception);
+                json.apart(|json| write_exception(json, exception));
             }
             json.end_array();
             json.end_object();
@@ -251,10 +252,12 @@ impl Encode for Payload<'_> {
         tags(&mut json, event.tags);
         map(&mut json, name!("extra"), event.extra);
         if let Some(user) = &event.user {
-            write_user(&mut json, user);
+            json.apart(|json| write_user(json, user));
         }
         write_contexts(&mut json, event.contexts, event.trace.as_ref());
-        write_breadcrumbs(&mut json, event.breadcrumbs);
+        if !event.breadcrumbs.is_empty() {
+            json.apart(|json| write_breadcrumbs(json, event.breadcrumbs));
+        }
         if !event.fingerprint.is_empty() {
             json.name(name!("fingerprint"));
             json.begin_array();
@@ -268,6 +271,7 @@ impl Encode for Payload<'_> {
     }
 }
 
+#[inline(never)]
 fn write_exception<O: Out>(json: &mut Json<'_, O>, exception: &Exception<'_>) {
     json.begin_object();
     text(json, name!("type"), exception.kind);
@@ -294,7 +298,7 @@ fn write_exception<O: Out>(json: &mut Json<'_, O>, exception: &Exception<'_>) {
         json.name(name!("frames"));
         json.begin_array();
         for frame in exception.frames {
-            write_frame(json, frame);
+            json.apart(|json| write_frame(json, frame));
         }
         json.end_array();
         json.end_object();
@@ -302,6 +306,7 @@ fn write_exception<O: Out>(json: &mut Json<'_, O>, exception: &Exception<'_>) {
     json.end_object();
 }
 
+#[inline(never)]
 fn write_frame<O: Out>(json: &mut Json<'_, O>, frame: &Frame<'_>) {
     json.begin_object();
     text(json, name!("function"), frame.function);
@@ -321,6 +326,7 @@ fn write_frame<O: Out>(json: &mut Json<'_, O>, frame: &Frame<'_>) {
     json.end_object();
 }
 
+#[inline(never)]
 fn write_user<O: Out>(json: &mut Json<'_, O>, user: &User<'_>) {
     json.name(name!("user"));
     json.begin_object();
@@ -335,6 +341,7 @@ fn write_user<O: Out>(json: &mut Json<'_, O>, user: &User<'_>) {
     json.end_object();
 }
 
+#[inline(always)]
 pub(super) fn write_contexts<O: Out>(
     json: &mut Json<'_, O>,
     contexts: &[(&str, Map<'_>)],
@@ -355,6 +362,7 @@ pub(super) fn write_contexts<O: Out>(
     json.end_object();
 }
 
+#[inline(always)]
 pub(super) fn write_other_contexts<O: Out>(
     json: &mut Json<'_, O>,
     contexts: &[(&str, Map<'_>)],
@@ -364,12 +372,13 @@ pub(super) fn write_other_contexts<O: Out>(
         let replaced = has_trace && *name == "trace";
         if !replaced && !facts.is_empty() {
             json.key(name);
-            json.value(&AnyValue::Map(facts));
+            json.apart(|json| json.value(&AnyValue::Map(facts)));
         }
     }
 }
 
 /// The members of a trace context.
+#[inline(always)]
 pub(super) fn write_trace<O: Out>(json: &mut Json<'_, O>, trace: &TraceContext<'_>) {
     json.name(name!("trace_id"));
     json.hex_16(&trace.trace_id.bytes());
@@ -382,10 +391,8 @@ pub(super) fn write_trace<O: Out>(json: &mut Json<'_, O>, trace: &TraceContext<'
     text(json, name!("op"), trace.op);
 }
 
+#[inline(never)]
 fn write_breadcrumbs<O: Out>(json: &mut Json<'_, O>, breadcrumbs: &[Breadcrumb<'_>]) {
-    if breadcrumbs.is_empty() {
-        return;
-    }
     json.name(name!("breadcrumbs"));
     json.begin_object();
     json.name(name!("values"));

@@ -25,16 +25,29 @@ pub struct Log<'a> {
     pub timestamp: Option<UnixTime>,
 }
 
+/// What stands between the span id and the body of a log of this level: its name and severity number (the logs protocol).
+macro_rules! before_body {
+    ($level:literal, $severity:literal) => {
+        concat!(
+            ",\"level\":\"",
+            $level,
+            "\",\"severity_number\":",
+            $severity,
+            ",\"body\":\""
+        )
+        .as_bytes()
+    };
+}
+
 impl Level {
-    /// Name and severity number of the logs protocol.
-    const fn of_log(self) -> (&'static str, u8) {
+    const fn before_body(self) -> &'static [u8] {
         match self {
-            Self::Trace => ("trace", 1),
-            Self::Debug => ("debug", 5),
-            Self::Info => ("info", 9),
-            Self::Warning => ("warn", 13),
-            Self::Error => ("error", 17),
-            Self::Fatal => ("fatal", 21),
+            Self::Trace => before_body!("trace", 1),
+            Self::Debug => before_body!("debug", 5),
+            Self::Info => before_body!("info", 9),
+            Self::Warning => before_body!("warn", 13),
+            Self::Error => before_body!("error", 17),
+            Self::Fatal => before_body!("fatal", 21),
         }
     }
 }
@@ -48,19 +61,27 @@ pub(crate) struct EncodedLog<'a> {
 }
 
 /// The quantity of a log in the `log_byte` category: body, keys and values, at least 1 (Relay, `relay-ourlogs`).
+#[inline]
 pub(crate) fn billed_bytes(log: &Log<'_>, context: &SentryContext) -> usize {
     let attributes: usize = log
         .attributes
         .iter()
-        .map(|entry| entry.key.len() + value_bytes(&entry.value, MAX_VALUE_DEPTH))
+        .map(|entry| {
+            entry.key.len()
+                + match &entry.value {
+                    AnyValue::String(text) => text.len(),
+                    AnyValue::Int(_) | AnyValue::Double(_) => 8,
+                    value => value_bytes(value, MAX_VALUE_DEPTH),
+                }
+        })
         .sum();
     (log.body.len() + attributes + context.log_bytes).max(1)
 }
 
 impl Encode for EncodedLog<'_> {
+    #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let log = self.log;
-        let (level, severity) = log.level.of_log();
         let mut json = Json::new(out);
         json.begin_object();
         json.name(name!("timestamp"));
@@ -71,12 +92,7 @@ impl Encode for EncodedLog<'_> {
             json.name(name!("span_id"));
             json.hex_8(span_id.bytes());
         }
-        json.name(name!("level"));
-        json.plain(level.as_bytes());
-        json.name(name!("severity_number"));
-        json.u64(u64::from(severity));
-        json.name(name!("body"));
-        json.str(log.body);
+        json.framed(log.level.before_body(), log.body, b"\"");
         json.name(name!("attributes"));
         json.begin_object();
         for entry in log.attributes {
@@ -89,20 +105,36 @@ impl Encode for EncodedLog<'_> {
 }
 
 /// `"key":{"value":..,"type":".."}`; bytes are base64.
+#[inline(always)]
 pub(super) fn attribute<O: Out>(json: &mut Json<'_, O>, key: &str, value: &AnyValue<'_>) {
-    let end: &[u8] = match value {
-        AnyValue::Empty => return,
-        AnyValue::Bool(_) => b",\"type\":\"boolean\"}",
-        AnyValue::Int(_) => b",\"type\":\"integer\"}",
-        AnyValue::Double(_) => b",\"type\":\"double\"}",
-        AnyValue::String(_) | AnyValue::Bytes(_) => b",\"type\":\"string\"}",
-        AnyValue::Array(_) => b",\"type\":\"array\"}",
-        AnyValue::Map(_) => b",\"type\":\"object\"}",
-    };
+    if *value == AnyValue::Empty {
+        return;
+    }
     json.key(key);
-    json.begin_with(b"{\"value\":");
-    json.value(value);
-    json.end_with(end);
+    match value {
+        AnyValue::String(text) => json.framed(b"{\"value\":\"", text, b"\",\"type\":\"string\"}"),
+        AnyValue::Int(number) => {
+            json.begin_with(b"{\"value\":");
+            json.i64(*number);
+            json.end_with(b",\"type\":\"integer\"}");
+        }
+        AnyValue::Double(number) => {
+            json.begin_with(b"{\"value\":");
+            json.f64(*number);
+            json.end_with(b",\"type\":\"double\"}");
+        }
+        AnyValue::Bool(true) => json.end_with(b"{\"value\":true,\"type\":\"boolean\"}"),
+        AnyValue::Bool(false) => json.end_with(b"{\"value\":false,\"type\":\"boolean\"}"),
+        _ => json.apart(|json| {
+            json.begin_with(b"{\"value\":");
+            json.value(value);
+            json.end_with(match value {
+                AnyValue::Array(_) => b",\"type\":\"array\"}",
+                AnyValue::Map(_) => b",\"type\":\"object\"}",
+                _ => b",\"type\":\"string\"}",
+            });
+        }),
+    }
 }
 
 /// What a value counts in the `log_byte` category (Relay, `relay-ourlogs`): text by its length, a number as 8, a truth

@@ -82,6 +82,7 @@ pub(crate) fn encoded_session<'a>(
 }
 
 impl Encode for Payload<'_> {
+    #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let Self {
             session,

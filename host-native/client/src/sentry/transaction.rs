@@ -159,6 +159,7 @@ pub(crate) fn encoded_transaction<'a>(
 }
 
 impl Encode for Header<'_> {
+    #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let TransactionParts {
             transaction,
@@ -190,6 +191,7 @@ impl Encode for Header<'_> {
 }
 
 impl Encode for Payload<'_> {
+    #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let TransactionParts {
             transaction,
@@ -198,8 +200,7 @@ impl Encode for Payload<'_> {
         } = self.0;
         let mut json = Json::new(out);
         json.begin_object();
-        json.name(name!("type"));
-        json.plain(b"transaction");
+        json.plain_member(name!("type"), b"transaction");
         json.name(name!("event_id"));
         json.hex_16(id.as_bytes());
         text(&mut json, name!("transaction"), transaction.name);
@@ -252,6 +253,7 @@ impl Encode for Payload<'_> {
     }
 }
 
+#[inline(always)]
 fn write_span<O: Out>(json: &mut Json<'_, O>, span: &Span<'_>, trace_id: TraceId) {
     json.begin_object();
     json.name(name!("trace_id"));
@@ -263,8 +265,7 @@ fn write_span<O: Out>(json: &mut Json<'_, O>, span: &Span<'_>, trace_id: TraceId
     text(json, name!("op"), span.op);
     text(json, name!("description"), span.description);
     if let Some(status) = span.status {
-        json.name(name!("status"));
-        json.plain(status.as_str().as_bytes());
+        json.plain_member(name!("status"), status.as_str().as_bytes());
     }
     json.name(name!("start_timestamp"));
     json.seconds(span.start.as_micros());

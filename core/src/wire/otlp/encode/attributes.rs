@@ -59,6 +59,7 @@ const VALUE: u8 = tag(2, WireType::Bytes) as u8;
 const STRING: u8 = tag(1, WireType::Bytes) as u8;
 const BOOL: u8 = tag(2, WireType::Varint) as u8;
 const INT: u8 = tag(3, WireType::Varint) as u8;
+const DOUBLE: u8 = tag(4, WireType::Fixed64) as u8;
 const BYTES: u8 = tag(7, WireType::Bytes) as u8;
 
 /// What bounds a value: its length and how deep it may still nest.
@@ -130,7 +131,7 @@ impl<'o, O: Out> Attributes<'o, O> {
     }
 
     /// Adds `key` = `value`.
-    #[inline]
+    #[inline(always)]
     pub fn add(&mut self, key: &str, value: AnyValue<'_>) {
         if self.admit(key) {
             self.entries.add(key, value);
@@ -229,9 +230,10 @@ impl<'o, O: Out> Entries<'o, O> {
         self.add_ref(key, &value);
     }
 
-    #[inline]
+    /// Inlined into the loops of encoders: the output's state then stays in registers.
+    #[inline(always)]
     fn add_ref(&mut self, key: &str, value: &AnyValue<'_>) {
-        let second;
+        let (second, others);
         let (opening, rest) = match *value {
             AnyValue::String(text) => {
                 let text = self.bounds.cut(text).as_bytes();
@@ -249,6 +251,11 @@ impl<'o, O: Out> Entries<'o, O> {
                 second = [(value >> 7) as u8];
                 ([VALUE, 3, INT, value as u8 | 0x80], &second[..])
             }
+            AnyValue::Double(value) => {
+                let [first, rest @ ..] = value.to_le_bytes();
+                others = rest;
+                ([VALUE, 9, DOUBLE, first], &others[..])
+            }
             _ => return self.add_long(key, *value),
         };
         // Three tags and three lengths of one byte each, or two lengths and the first byte of a number.
@@ -262,21 +269,10 @@ impl<'o, O: Out> Entries<'o, O> {
     }
 
     /// Adds an entry that does not fit one-byte lengths or is not made of one piece.
-    #[inline(never)]
+    #[inline(always)]
     fn add_long(&mut self, key: &str, value: AnyValue<'_>) {
-        if let Some(len) = plain_len(value, self.bounds) {
-            let entry = delimited_len(key.len())
-                .saturating_add(delimited_len(len))
-                .saturating_add(2);
-            self.out.message(self.field.number(), entry);
-            self.out.bytes_field(1, key.as_bytes());
-            write_value(self.out, 2, self.bounds, value);
-        } else {
-            let entry = self.out.open(self.field.number());
-            self.out.bytes_field(1, key.as_bytes());
-            write_value(self.out, 2, self.bounds, value);
-            self.out.close(entry);
-        }
+        let (field, bounds) = (self.field, self.bounds);
+        self.out.apart(|out| write_long(out, field, bounds, key, value));
     }
 
     /// Adds every entry of a slice.
@@ -331,6 +327,24 @@ impl<O: Out> Values<'_, O> {
     /// Adds a map whose entries `fill` adds; left empty at the last depth.
     pub fn add_map(&mut self, fill: impl FnOnce(&mut Entries<'_, O>)) {
         write_map(self.out, 1, self.bounds, fill);
+    }
+}
+
+/// An entry of any length and kind.
+#[inline(never)]
+fn write_long<O: Out>(out: &mut O, field: EntryField, bounds: Bounds, key: &str, value: AnyValue<'_>) {
+    if let Some(len) = plain_len(value, bounds) {
+        let entry = delimited_len(key.len())
+            .saturating_add(delimited_len(len))
+            .saturating_add(2);
+        out.message(field.number(), entry);
+        out.bytes_field(1, key.as_bytes());
+        write_value(out, 2, bounds, value);
+    } else {
+        let entry = out.open(field.number());
+        out.bytes_field(1, key.as_bytes());
+        write_value(out, 2, bounds, value);
+        out.close(entry);
     }
 }
 

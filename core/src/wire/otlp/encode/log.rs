@@ -126,6 +126,7 @@ pub struct LogParts<'o, O> {
 
 impl<O: Out> LogParts<'_, O> {
     /// Adds an attribute.
+    #[inline(always)]
     pub fn attribute(&mut self, key: &str, value: AnyValue<'_>) {
         self.attributes.add(key, value);
     }

@@ -224,6 +224,7 @@ pub struct SpanParts<'o, O> {
 
 impl<O: Out> SpanParts<'_, O> {
     /// Adds an attribute.
+    #[inline(always)]
     pub fn attribute(&mut self, key: &str, value: AnyValue<'_>) {
         self.attributes.add(key, value);
     }

@@ -2,7 +2,7 @@ use super::*;
 use std::vec::Vec;
 
 fn written(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let mut bytes = [0; 64];
+    let mut bytes = [0; 256];
     let mut writer = Writer::new(&mut bytes);
     write(&mut writer);
     let len = writer.finish().unwrap();
@@ -78,6 +78,35 @@ fn a_write_that_does_not_fit_is_reported_at_the_end() {
     let mut writer = Writer::new(&mut bytes);
     writer.raw(b"full");
     assert_eq!(writer.finish(), Ok(4));
+}
+
+#[test]
+fn pieces_are_copied_whole_whatever_their_lengths() {
+    let source: Vec<u8> = (0..200).collect();
+    for length in 0..=source.len() {
+        let text = &source[..length];
+        let expected = [b"<<", text, b">"].concat();
+        assert_eq!(written(|w| w.framed(b"<<", text, b">")), expected);
+        assert_eq!(Length::of(|w| w.framed(b"<<", text, b">")), expected.len());
+        let mut short = std::vec![0; expected.len() - 1];
+        let mut writer = Writer::new(&mut short);
+        writer.framed(b"<<", text, b">");
+        assert_eq!(writer.finish(), Err(Full));
+    }
+}
+
+#[test]
+fn of_a_block_only_the_counted_bytes_stay_also_at_the_end_of_the_memory() {
+    let mut bytes = [0; 9];
+    let mut writer = Writer::new(&mut bytes);
+    writer.front(*b"12345678", 3);
+    writer.front(*b"abcdefgh", 2);
+    writer.apart(|writer| writer.front(*b"ABCDEFGH", 4));
+    assert_eq!(writer.finish(), Ok(9));
+    writer.front(*b"x", 1);
+    assert_eq!(writer.finish(), Err(Full));
+    assert_eq!(&bytes, b"123abABCD");
+    assert_eq!(Length::of(|w| w.front(*b"12345678", 3)), 3);
 }
 
 #[test]

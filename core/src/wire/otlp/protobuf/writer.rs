@@ -7,6 +7,9 @@ use core::fmt;
 /// Bytes of a length prefix that is reserved and patched.
 pub const OPEN_PREFIX_BYTES: usize = 4;
 
+/// Bytes that a [`Writer`] can count.
+const MAX_WRITTEN: usize = u32::MAX as usize;
+
 /// Largest length that fits a reserved prefix.
 const MAX_PATCHED_LEN: usize = (1 << 28) - 1;
 
@@ -21,6 +24,12 @@ pub trait Out {
     /// Takes `N` bytes as they are; for fixed parts, where the copy is a few stores.
     fn array<const N: usize>(&mut self, bytes: [u8; N]);
 
+    /// Takes the first `count` of `N` bytes; for digits, which are computed in blocks.
+    fn front<const N: usize>(&mut self, bytes: [u8; N], count: usize);
+
+    /// Takes three pieces at once: a text with what stands around it, whose length the compiler knows.
+    fn framed(&mut self, before: &[u8], bytes: &[u8], after: &[u8]);
+
     /// Takes two fixed parts, each followed by bytes, at once: a key and a value with what stands in front of them.
     fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]);
 
@@ -32,6 +41,16 @@ pub trait Out {
 
     /// Gives up: the output is not to be used.
     fn fail(&mut self);
+
+    /// Does `work` on this output, through a copy of its own state: an output that is handed to a function which is not
+    /// inlined has to live in memory from its beginning to its end, and one that is only handed to `apart` does not.
+    #[inline(always)]
+    fn apart(&mut self, work: impl FnOnce(&mut Self))
+    where
+        Self: Sized,
+    {
+        work(self);
+    }
 
     /// Writes a varint.
     #[inline]
@@ -93,10 +112,20 @@ pub trait Out {
     }
 
     /// Writes a string, bytes or already encoded message field, also when it is empty.
-    #[inline]
-    fn bytes_field(&mut self, field: u32, bytes: &[u8]) {
-        self.message(field, bytes.len());
-        self.raw(bytes);
+    #[inline(always)]
+    fn bytes_field(&mut self, field: u32, bytes: &[u8])
+    where
+        Self: Sized,
+    {
+        let tag = tag(field, WireType::Bytes);
+        if tag < 0x80 && bytes.len() < 0x80 {
+            self.framed(&[tag as u8, bytes.len() as u8], bytes, &[]);
+        } else {
+            self.apart(|out| {
+                out.message(field, bytes.len());
+                out.raw(bytes);
+            });
+        }
     }
 
     /// Writes tag and prefix of a message of exactly `len` bytes; the caller writes those next.
@@ -143,11 +172,14 @@ pub struct Open {
 /// Writes into a slice.
 ///
 /// A write that does not fit writes nothing, and every write after it is ignored; [`Writer::finish`] tells. So callers
-/// write straight through and check once. No call allocates or panics; each costs its own bytes.
+/// write straight through and check once. No call allocates or panics; each costs its own bytes. Of longer memory the first
+/// 4 GiB are used.
 #[derive(Debug)]
 pub struct Writer<'a> {
     bytes: &'a mut [u8],
-    at: usize,
+    /// Bytes written: of 32 bits, so that the compiler sees that a sum of this and a constant does not overflow where
+    /// words have 64, and compares once for each piece.
+    at: u32,
     full: bool,
 }
 
@@ -167,6 +199,13 @@ impl<'a> Writer<'a> {
     /// A writer that starts at the first byte of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a mut [u8]) -> Self {
+        let bytes = if bytes.len() <= MAX_WRITTEN {
+            bytes
+        } else if let Some((front, _)) = bytes.split_at_mut_checked(MAX_WRITTEN) {
+            front
+        } else {
+            &mut []
+        };
         Self {
             bytes,
             at: 0,
@@ -174,54 +213,86 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// The next `len` bytes, which are then written.
+    #[inline(always)]
+    fn next(&mut self, len: usize) -> Option<&mut [u8]> {
+        let start = self.at as usize;
+        let end = start.wrapping_add(len);
+        let next = self.bytes.get_mut(start..end)?;
+        // It is within the memory, whose length fits 32 bits.
+        self.at = end as u32;
+        Some(next)
+    }
+
     /// Bytes written.
     ///
     /// # Errors
     /// [`Full`] when something did not fit; what was written is then a truncated message.
     pub const fn finish(&self) -> Result<usize, Full> {
-        if self.full { Err(Full) } else { Ok(self.at) }
+        if self.full {
+            Err(Full)
+        } else {
+            Ok(self.at as usize)
+        }
     }
 }
 
 impl Out for Writer<'_> {
-    #[inline]
+    #[inline(always)]
     fn raw(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.bytes.get_mut(self.at..)
-            && let Some((target, _)) = room.split_at_mut_checked(bytes.len())
-        {
-            copy(target, bytes);
-            self.at = self.at.wrapping_add(bytes.len());
-        } else {
-            self.fail();
+        match self.next(bytes.len()) {
+            Some(target) => copy(target, bytes),
+            None => self.fail(),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self, bytes: [u8; N]) {
-        if let Some(room) = self.bytes.get_mut(self.at..)
-            && let Some(target) = room.first_chunk_mut::<N>()
-        {
+        self.front(bytes, N);
+    }
+
+    #[inline(always)]
+    fn front<const N: usize>(&mut self, bytes: [u8; N], count: usize) {
+        let start = self.at as usize;
+        let room = self.bytes.get_mut(start..start.wrapping_add(N));
+        if let Some(target) = room.and_then(|room| room.first_chunk_mut::<N>()) {
             *target = bytes;
-            self.at = self.at.wrapping_add(N);
+            self.at = start.wrapping_add(count.min(N)) as u32;
+        } else if count < N {
+            // Near the end of the memory the rest of the block may not fit.
+            self.apart(|out| out.raw(bytes.get(..count).unwrap_or_default()));
         } else {
             self.fail();
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    fn framed(&mut self, before: &[u8], bytes: &[u8], after: &[u8]) {
+        let len = before.len().saturating_add(bytes.len());
+        if let Some(target) = self.next(len.saturating_add(after.len()))
+            && let Some((front, room)) = target.split_at_mut_checked(before.len())
+            && let Some((middle, back)) = room.split_at_mut_checked(bytes.len())
+        {
+            copy(front, before);
+            copy(middle, bytes);
+            copy(back, after);
+        } else {
+            self.fail();
+        }
+    }
+
+    #[inline(always)]
     fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
-        if let Some(room) = self.bytes.get_mut(self.at..)
-            && let Some((opening, room)) = room.split_first_chunk_mut()
+        let len = key.len().saturating_add(value.len()).saturating_add(8);
+        if let Some(target) = self.next(len)
+            && let Some((opening, room)) = target.split_first_chunk_mut()
             && let Some((key_room, room)) = room.split_at_mut_checked(key.len())
-            && let Some((opening_2, room)) = room.split_first_chunk_mut()
-            && let Some((value_room, _)) = room.split_at_mut_checked(value.len())
+            && let Some((opening_2, value_room)) = room.split_first_chunk_mut()
         {
             *opening = key_opening;
             copy(key_room, key);
             *opening_2 = value_opening;
             copy(value_room, value);
-            let written = key.len().wrapping_add(value.len()).wrapping_add(8);
-            self.at = self.at.wrapping_add(written);
         } else {
             self.fail();
         }
@@ -229,23 +300,32 @@ impl Out for Writer<'_> {
 
     #[inline]
     fn position(&self) -> usize {
-        self.at
+        self.at as usize
     }
 
     #[inline]
     fn patch(&mut self, position: usize, bytes: [u8; OPEN_PREFIX_BYTES]) {
-        let written = self.bytes.get_mut(position..self.at).unwrap_or_default();
+        let written = self.bytes.get_mut(position..self.at as usize).unwrap_or_default();
         match written.first_chunk_mut::<OPEN_PREFIX_BYTES>() {
             Some(target) => *target = bytes,
             None => self.fail(),
         }
     }
 
-    #[cold]
-    #[inline(never)]
+    #[inline]
     fn fail(&mut self) {
         self.full = true;
         self.bytes = &mut [];
+    }
+
+    #[inline(always)]
+    fn apart(&mut self, work: impl FnOnce(&mut Self)) {
+        let mut moved = Writer {
+            bytes: core::mem::take(&mut self.bytes),
+            ..*self
+        };
+        work(&mut moved);
+        *self = moved;
     }
 }
 
@@ -276,6 +356,17 @@ impl Out for Length {
     }
 
     #[inline]
+    fn front<const N: usize>(&mut self, _bytes: [u8; N], count: usize) {
+        self.bytes = self.bytes.saturating_add(count.min(N));
+    }
+
+    #[inline]
+    fn framed(&mut self, before: &[u8], bytes: &[u8], after: &[u8]) {
+        let len = bytes.len().saturating_add(before.len());
+        self.bytes = self.bytes.saturating_add(len).saturating_add(after.len());
+    }
+
+    #[inline]
     fn pair(&mut self, _key_opening: [u8; 4], key: &[u8], _value_opening: [u8; 4], value: &[u8]) {
         let len = key.len().saturating_add(value.len()).saturating_add(8);
         self.bytes = self.bytes.saturating_add(len);
@@ -294,11 +385,11 @@ impl Out for Length {
     }
 }
 
-/// Copies between slices of one length. Names and values are mostly 1 to 32 bytes, which two overlapping copies of a
+/// Copies between slices of one length. Names and values are mostly 1 to 64 bytes, which two overlapping copies of a
 /// fixed size do in a third of what calling `memcpy` takes.
-#[inline]
+#[inline(always)]
 fn copy(target: &mut [u8], source: &[u8]) {
-    #[inline]
+    #[inline(always)]
     fn ends<const N: usize>(target: &mut [u8], source: &[u8]) -> bool {
         if source.len() <= 2 * N
             && let (Some(first), Some(last)) = (source.first_chunk::<N>(), source.last_chunk::<N>())
@@ -313,7 +404,8 @@ fn copy(target: &mut [u8], source: &[u8]) {
         }
         false
     }
-    let done = ends::<16>(target, source)
+    let done = ends::<32>(target, source)
+        || ends::<16>(target, source)
         || ends::<8>(target, source)
         || ends::<4>(target, source)
         || ends::<2>(target, source)
