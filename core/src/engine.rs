@@ -29,6 +29,7 @@ mod admit;
 mod count;
 mod flush;
 mod gather;
+mod handover;
 mod leave;
 mod open;
 mod schedule;
@@ -56,6 +57,7 @@ use crate::time::{Duration, Instant};
 use heapless::Deque;
 
 pub use flush::FlushId;
+pub use handover::{Piece, TakeOverError, Walk};
 pub use open::{NoDestination, OpenError};
 pub use watch::{DestinationStatus, HostProbe};
 
@@ -255,6 +257,15 @@ impl<S: Storage> Engine<S> {
                 None => Action::Idle(None),
             },
         }
+    }
+
+    /// The request of that id as long as the host has it, for hosts that take its body in several turns. `None` once it
+    /// is settled.
+    #[must_use]
+    pub fn on_wire(&self, id: RequestId) -> Option<Request<'_>> {
+        let slot = self.storage.view().requests.get(id.index())?;
+        let has = slot.state == SlotState::OnWire && slot.generation == id.generation();
+        has.then(|| self.request(id.index())).flatten()
     }
 
     fn request(&self, slot: usize) -> Option<Request<'_>> {

@@ -181,6 +181,18 @@ impl CauseSet {
         Self(1 << (cause as u8 % 16))
     }
 
+    /// Bit *n* stands for the cause with number *n*.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The set with these bits; bits beyond the known causes are cleared.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & ((1 << Cause::COUNT) - 1))
+    }
+
     /// This set, and `cause` if `wanted`.
     #[must_use]
     const fn with_if(self, wanted: bool, cause: Cause) -> Self {

@@ -46,6 +46,9 @@ pub struct ReasonTotal {
     pub quantity: u64,
 }
 
+/// Largest sum that is taken over from elsewhere: there is room above it for all that is counted later.
+const MAX_TAKEN_OVER: u64 = 1 << 60;
+
 /// All sums since the engine was made.
 #[derive(Clone, Debug)]
 pub struct Totals {
@@ -101,6 +104,42 @@ impl Totals {
     #[must_use]
     pub const fn unreported(&self) -> u64 {
         self.unreported
+    }
+
+    /// Takes over the sums that another engine had of `category`; what no engine can have counted is cut down.
+    pub(crate) fn set(&mut self, category: Category, sums: CategoryTotals) {
+        if let Some(row) = self.categories.get_mut(category.index()) {
+            *row = CategoryTotals {
+                recorded: sums.recorded.min(MAX_TAKEN_OVER),
+                delivered: sums.delivered.min(MAX_TAKEN_OVER),
+                dropped: sums.dropped.min(MAX_TAKEN_OVER),
+            };
+        }
+    }
+
+    /// Sees to it that the sums have recorded `quantity` beside all that is delivered and dropped, whatever was taken over.
+    pub(crate) fn cover(&mut self, category: Category, quantity: u64) {
+        if let Some(row) = self.categories.get_mut(category.index()) {
+            let settled = row.delivered.saturating_add(row.dropped);
+            row.recorded = row.recorded.max(settled.saturating_add(quantity));
+        }
+    }
+
+    /// Takes over what another engine dropped in one category for one reason; it is in its sums already.
+    pub(crate) fn set_reason(&mut self, total: ReasonTotal) {
+        let same =
+            |entry: &&mut ReasonTotal| entry.category == total.category && entry.reason == total.reason;
+        if let Some(entry) = self.reasons.iter_mut().find(same) {
+            *entry = total;
+        } else if self.reasons.push(total).is_err() {
+            self.unlisted = self.unlisted.wrapping_add(total.quantity);
+        }
+    }
+
+    /// Adds what another engine could not list, and could not report.
+    pub(crate) fn add_unlisted(&mut self, unlisted: u64, unreported: u64) {
+        self.unlisted = self.unlisted.wrapping_add(unlisted);
+        self.unreported = self.unreported.wrapping_add(unreported);
     }
 
     #[inline]
@@ -193,6 +232,16 @@ impl Loss {
     /// Reason of the loss.
     pub(crate) const fn reason(&self) -> DropReason {
         self.reason
+    }
+
+    /// Whom it is to be told.
+    pub(crate) const fn destination(&self) -> u8 {
+        self.destination
+    }
+
+    /// Quantity that is to be told, what the report in flight carries included.
+    pub(crate) const fn owed(&self) -> u64 {
+        self.pending.saturating_add(self.taken)
     }
 
     /// Quantity that the report in flight carries.

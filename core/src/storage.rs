@@ -13,8 +13,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Memory an engine can run in. Sealed: [`FixedStorage`] (borrowed or owned) and, with feature `alloc`,
-/// `HeapStorage`.
+/// Memory an engine can run in. Sealed: [`FixedStorage`] (borrowed or owned), [`SliceStorage`] and, with feature
+/// `alloc`, `HeapStorage`.
 pub trait Storage: sealed::Sealed {
     /// The tables.
     #[doc(hidden)]
@@ -103,6 +103,56 @@ impl<const B: usize, const D: usize, const R: usize, const L: usize> Storage for
             destinations: &self.destinations,
             requests: &self.requests,
             losses: &self.losses,
+        }
+    }
+}
+
+/// Storage of sizes known at run time, in memory that somebody else reserved: a linker script, the growth of a module's
+/// memory.
+#[derive(Debug)]
+pub struct SliceStorage<'m> {
+    blocks: &'m mut [Block],
+    destinations: &'m mut [Destination],
+    requests: &'m mut [RequestSlot],
+    losses: &'m mut [Loss],
+}
+
+impl<'m> SliceStorage<'m> {
+    /// Storage of these tables, whose content is of no importance; see [`FixedStorage`] for their sizes.
+    #[must_use]
+    pub const fn new(
+        blocks: &'m mut [Block],
+        destinations: &'m mut [Destination],
+        requests: &'m mut [RequestSlot],
+        losses: &'m mut [Loss],
+    ) -> Self {
+        Self {
+            blocks,
+            destinations,
+            requests,
+            losses,
+        }
+    }
+}
+
+impl sealed::Sealed for SliceStorage<'_> {}
+
+impl Storage for SliceStorage<'_> {
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            blocks: self.blocks,
+            destinations: self.destinations,
+            requests: self.requests,
+            losses: self.losses,
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            blocks: self.blocks,
+            destinations: self.destinations,
+            requests: self.requests,
+            losses: self.losses,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::item::{Category, CategorySet, DropReason, Form, Header, Item, Outcome
 use crate::limits::{DOOM_DURATION, MAX_TRACE_EVICTIONS};
 use crate::queue::{self, RecordRef};
 use crate::request::SlotState;
+use crate::time::Instant;
 
 /// A record that can give way.
 enum Victim {
@@ -77,14 +78,28 @@ impl Core<'_> {
         if !self.make_room(index, header.priority, needed) {
             return self.refuse_for_room(header, payload, limited, needed);
         }
+        self.keep(header, payload, limited, needed, now)
+    }
+
+    /// Stores a record for which there is room at the end of its lane, or counts what is left of it as dropped.
+    #[inline]
+    pub(super) fn keep(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        removed: CategorySet,
+        needed: u32,
+        recorded_at: Instant,
+    ) -> Result<(), DropReason> {
+        let index = header.destination.index();
         let sequence = self.state.sequence;
         let queue = &mut self.state.queue;
-        let Some(record) = queue.store(self.blocks, header, payload, needed, now, sequence) else {
-            return self.refuse(header, payload, limited, DropReason::TooLarge);
+        let Some(record) = queue.store(self.blocks, header, payload, needed, recorded_at, sequence) else {
+            return self.refuse(header, payload, removed, DropReason::TooLarge);
         };
         self.state.sequence = sequence.wrapping_add(1);
-        if !limited.is_empty() {
-            queue::set_removed(self.blocks, record, limited);
+        if !removed.is_empty() {
+            queue::set_removed(self.blocks, record, removed);
         }
         if let Some(destination) = self.destinations.get_mut(index) {
             destination.used_blocks = destination.used_blocks.wrapping_add(needed);
@@ -117,7 +132,7 @@ impl Core<'_> {
     }
 
     #[cold]
-    fn refuse_for_room(
+    pub(super) fn refuse_for_room(
         &mut self,
         header: &Header,
         payload: &[u8],
@@ -135,7 +150,7 @@ impl Core<'_> {
     /// Counts what is left of a payload without the items of `removed`, and keeps what the client reports in it say.
     #[cold]
     #[inline(never)]
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         header: &Header,
         payload: &[u8],
@@ -182,7 +197,7 @@ impl Core<'_> {
     /// Frees blocks until `needed` fit, oldest of the lowest lane first, up to `priority` itself. False when that
     /// cannot succeed; nothing was evicted then.
     #[inline]
-    fn make_room(&mut self, index: usize, priority: Priority, needed: u32) -> bool {
+    pub(super) fn make_room(&mut self, index: usize, priority: Priority, needed: u32) -> bool {
         let Some(destination) = self.destinations.get(index) else {
             return false;
         };
@@ -412,7 +427,7 @@ pub(super) const fn evicts_by_trace(header: &Header) -> bool {
 
 /// True when a destination of that protocol can send records of that form.
 #[inline]
-fn form_fits(protocol: Protocol, header: &Header) -> bool {
+pub(super) fn form_fits(protocol: Protocol, header: &Header) -> bool {
     let category = CategorySet::of(header.count.category);
     match (protocol, header.form) {
         (Protocol::Sentry, Form::Envelope) => true,

@@ -12,6 +12,23 @@ pub struct FlushId {
     below: u64,
 }
 
+impl FlushId {
+    /// All of it in one word, at most 63 bits of it, for hosts that carry it through foreign code.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        (self.below << 8 | self.place as u64) & (u64::MAX >> 1)
+    }
+
+    /// The inverse of [`FlushId::bits`].
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self {
+            place: bits as u8,
+            below: bits >> 8,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     /// The first flush this place serves since it was last free.

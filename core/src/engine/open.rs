@@ -64,17 +64,28 @@ impl Core<'_> {
             }
         }
         let (_, _, index) = best.ok_or(OpenError::NoDestination(NoDestination))?;
-        let entry = self
-            .destinations
-            .get_mut(index)
-            .ok_or(OpenError::NoDestination(NoDestination))?;
-        let generation = entry.generation.wrapping_add(u32::from(entry.in_use)) & 0x00FF_FFFF;
-        *entry = Destination::new(generation, true, config, now);
+        let entry = self.destinations.get(index);
+        let generation = entry.map_or(0, |entry| {
+            entry.generation.wrapping_add(u32::from(entry.in_use)) & 0x00FF_FFFF
+        });
+        self.occupy(index, generation, config)
+            .ok_or(OpenError::NoDestination(NoDestination))
+    }
+
+    /// Gives the entry at `index` to a server. `None` when the table is shorter.
+    pub(super) fn occupy(
+        &mut self,
+        index: usize,
+        generation: u32,
+        config: DestinationConfig,
+    ) -> Option<DestinationId> {
+        let entry = self.destinations.get_mut(index)?;
+        *entry = Destination::new(generation, true, config, self.state.now);
         entry.share_blocks = admit::permille(self.state.queue.capacity(), config.share_permille).max(1);
         // A request takes an eighth of the share at most, so that several fit and none holds everything.
         let eighth = entry.share_blocks.saturating_mul(BLOCK_BYTES as u32 / 8);
         entry.config.batch.max_bytes = entry.config.batch.max_bytes.min(eighth);
         ledger::forget(self.losses, &mut self.state.totals, index as u8);
-        Ok(self.id_of(index))
+        Some(self.id_of(index))
     }
 }

@@ -1,4 +1,5 @@
 mod bodies;
+mod handover;
 mod order;
 mod otlp;
 mod status;
