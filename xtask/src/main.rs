@@ -4,6 +4,7 @@
 //! - `browser` builds the npm package.
 //! - `fuzz` looks for new inputs that break a fuzz target.
 //! - `bench` measures and writes `tests/bench/REPORT.md`.
+//! - `wasm` builds the WebAssembly modules into `dist/`.
 //! - `test` runs every check of [`steps::STEPS`], all of them even when one fails, and sums up.
 //!
 //! A tool that cannot be had is an error that names the command that mends it; no check is ever skipped.
@@ -22,6 +23,7 @@ mod panic_free;
 mod runner;
 mod steps;
 mod tools;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,8 @@ enum Task {
         #[arg(long, value_name = "PART", value_parser = bench::PARTS)]
         only: Vec<String>,
     },
+    /// Build, check and optimise the WebAssembly modules into `dist/`.
+    Wasm,
     /// Install what is missing, then run every check.
     Test {
         /// Run only this check (may be given several times).
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Task::Browser => browser::build().map(|()| true),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds).map(|()| true),
         Task::Bench { only } => bench::bench(&only).map(|()| true),
+        Task::Wasm => wasm::make().map(|()| true),
         Task::Test { list: true, .. } => {
             steps::STEPS
                 .iter()

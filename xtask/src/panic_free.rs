@@ -36,29 +36,22 @@ pub(crate) fn check() -> Result<()> {
         module.exports > 0,
         "the module exports no function, so it shows nothing"
     );
-    if module.imports.is_empty() {
-        println!(
-            "no import; {} exported functions, {} bytes",
-            module.exports,
-            bytes.len()
-        );
-        return Ok(());
-    }
-    let mut report = String::from("the module must have no import, but has:");
-    for (module_name, name, _) in &module.imports {
-        report.push_str(&format!("\n  {module_name}.{name}"));
-    }
-    for line in module.ways_to_the_handler()? {
-        report.push_str(&format!("\n  {line}"));
-    }
-    bail!(report)
+    module.check_imports(&[])?;
+    println!(
+        "no import; {} exported functions, {} bytes",
+        module.exports,
+        bytes.len()
+    );
+    Ok(())
 }
 
 /// What the check needs of a module: imports, calls between functions, names, debug information.
-struct Module<'a> {
+pub(crate) struct Module<'a> {
     /// Module, name, and function index when the import is a function.
     imports: Vec<(&'a str, &'a str, Option<u32>)>,
-    exports: usize,
+    pub(crate) exports: usize,
+    /// Bytes of initialized data.
+    pub(crate) data_bytes: usize,
     /// Callee to its callers, each with the call's offset in the code section.
     callers: BTreeMap<u32, Vec<(u32, u64)>>,
     names: BTreeMap<u32, String>,
@@ -66,10 +59,11 @@ struct Module<'a> {
 }
 
 impl<'a> Module<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut module = Module {
             imports: Vec::new(),
             exports: 0,
+            data_bytes: 0,
             callers: BTreeMap::new(),
             names: BTreeMap::new(),
             debug: BTreeMap::new(),
@@ -90,6 +84,11 @@ impl<'a> Module<'a> {
                 Payload::ExportSection(section) => {
                     for export in section {
                         module.exports += usize::from(export?.kind == wasmparser::ExternalKind::Func);
+                    }
+                }
+                Payload::DataSection(section) => {
+                    for data in section {
+                        module.data_bytes += data?.data.len();
                     }
                 }
                 Payload::CodeSectionStart { unchecked_range, .. } => code_start = unchecked_range.start,
@@ -132,6 +131,34 @@ impl<'a> Module<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Checks that every import is of one of these host modules.
+    ///
+    /// # Errors
+    /// The others; for the panic handler, where it is reached from.
+    pub(crate) fn check_imports(&self, hosts: &[&str]) -> Result<()> {
+        let strange: Vec<_> = self
+            .imports
+            .iter()
+            .filter(|(module, ..)| !hosts.contains(module))
+            .collect();
+        if strange.is_empty() {
+            return Ok(());
+        }
+        let mut report = String::from("the module has imports that no host of it has:");
+        for (module, name, _) in strange {
+            report.push_str(&format!("\n  {module}.{name}"));
+        }
+        for line in self.ways_to_the_handler()? {
+            report.push_str(&format!("\n  {line}"));
+        }
+        bail!(report)
+    }
+
+    /// Names of functions, as far as the module tells them.
+    pub(crate) fn function_names(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(String::as_str)
     }
 
     fn name(&self, function: u32) -> &str {
@@ -179,6 +206,7 @@ fn is_panic_machinery(name: &str) -> bool {
         "__rustc",
         "rust_begin_unwind",
         "surgetank_panic_free::panic",
+        "surgetank_module::handler::panic",
     ]
     .iter()
     .any(|start| name.starts_with(start))

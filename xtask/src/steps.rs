@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use crate::tools::{CARGO_DENY, Tool};
+use crate::tools::{CARGO_DENY, Tool, WASM_OPT, WASM32};
 use crate::{browser, panic_free};
 
 /// One check.
@@ -22,7 +22,6 @@ pub(crate) struct Step {
     pub(crate) then: Option<fn() -> Result<()>>,
 }
 
-const WASM32: Tool = Tool::Target("wasm32-unknown-unknown");
 const CORTEX_M4F: Tool = Tool::Target("thumbv7em-none-eabihf");
 const CORTEX_M0: Tool = Tool::Target("thumbv6m-none-eabi");
 
@@ -80,6 +79,13 @@ pub(crate) const STEPS: &[Step] = &[
         tools: &[WASM32],
         lines: &[panic_free::BUILD],
         then: Some(panic_free::check),
+    },
+    Step {
+        name: "wasm",
+        shows: "the WebAssembly modules import nothing they should not and have the size they may have",
+        tools: &[WASM32, WASM_OPT],
+        lines: &["cargo xtask wasm"],
+        then: None,
     },
     Step {
         name: "test",

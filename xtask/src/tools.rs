@@ -32,6 +32,15 @@ pub(crate) enum Tool {
         /// Name of the package.
         package: &'static str,
     },
+    /// A program of an npm package that needs no other, in `target/npm`.
+    Npm {
+        /// Name of the package.
+        package: &'static str,
+        /// The version to have.
+        version: &'static str,
+        /// Name of the program.
+        program: &'static str,
+    },
     /// The PyPI packages of the end-to-end tests, in `target/venv`.
     PythonClients,
     /// The npm packages of the end-to-end tests, in `target/node`.
@@ -66,6 +75,16 @@ pub(crate) const WRK: Tool = Tool::System {
     package: "wrk",
 };
 
+/// Makes WebAssembly small.
+pub(crate) const WASM_OPT: Tool = Tool::Npm {
+    package: "binaryen",
+    version: "132.0.0",
+    program: "wasm-opt",
+};
+
+/// The standard library's `core` for WebAssembly.
+pub(crate) const WASM32: Tool = Tool::Target("wasm32-unknown-unknown");
+
 /// A tool that runs for a second need not be built for speed; its own profile takes twice as long.
 const QUICK_BUILD: &str =
     "CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16";
@@ -97,9 +116,26 @@ impl Tool {
             Self::Nightly => "nightly toolchain with miri and rust-src".to_owned(),
             Self::Cargo { name, version, .. } => format!("{name} {version}"),
             Self::System { program, package } => format!("program {program} (Debian package {package})"),
+            Self::Npm {
+                package,
+                version,
+                program,
+            } => format!("program {program} (npm package {package} {version})"),
             Self::PythonClients => "the Sentry and OpenTelemetry clients for Python".to_owned(),
             Self::NodeClients => "the Sentry and OpenTelemetry clients for Node.js".to_owned(),
             Self::BrowserPackages => "bundlers, a browser's driver and SDKs from npm".to_owned(),
+        }
+    }
+
+    /// Where the program of an npm package is, seen from the root; nowhere for other tools.
+    pub(crate) fn program_path(self) -> String {
+        match self {
+            Self::Npm {
+                package,
+                version,
+                program,
+            } => format!("target/npm/{package}-{version}/node_modules/.bin/{program}"),
+            _ => String::new(),
         }
     }
 
@@ -120,6 +156,7 @@ impl Tool {
                 })
             }
             Self::System { program, .. } => is_on_path(program),
+            Self::Npm { .. } => ask(&format!("{} --version", self.program_path())).is_some(),
             Self::PythonClients => clients::PYTHON.are_there(),
             Self::NodeClients => clients::NODE.are_there(),
             Self::BrowserPackages => clients::BROWSER.are_there(),
@@ -143,6 +180,10 @@ impl Tool {
             Self::System { package, .. } => {
                 format!("apt-get install --yes --no-install-recommends {package}")
             }
+            Self::Npm { package, version, .. } => format!(
+                "npm install --prefix target/npm/{package}-{version} --ignore-scripts --no-audit --no-fund \
+                 {package}@{version}"
+            ),
             Self::PythonClients => return clients::PYTHON.install(),
             Self::NodeClients => return clients::NODE.install(),
             Self::BrowserPackages => return clients::BROWSER.install(),

@@ -17,6 +17,9 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("host-native/client/tests/support/counting.rs", "an allocator that counts"),
     ("host-native/client/tests/proxy.rs", "sets environment variables"),
     ("host-native/client/tests/signals.rs", "sets a timer and a signal handler"),
+    ("host-wasm/module/src/exports.rs", "exported functions and the one instance behind them"),
+    ("host-wasm/module/src/lib.rs", "the import of the panic handler"),
+    ("host-wasm/module/src/memory.rs", "typed slices of fresh memory, and windows that the host writes"),
     ("tests/panic-free/src/", "exports and memory shared with a WebAssembly host"),
     ("tests/tests/tidy/source.rs", "names the word to look for it"),
 ];

@@ -1,0 +1,103 @@
+//! Writing into the output window: numbers in little-endian, bytes, JSON; and a part of a long body.
+
+use embedded_io::{ErrorKind, ErrorType, Write};
+
+use crate::error::{Code, Error};
+
+/// There is no room for more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Full;
+
+impl core::fmt::Display for Full {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the output window is full")
+    }
+}
+
+impl core::error::Error for Full {}
+
+impl embedded_io::Error for Full {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::OutOfMemory
+    }
+}
+
+/// The output window while an answer is written into it.
+pub(crate) struct Out<'w> {
+    room: &'w mut [u8],
+    written: usize,
+    /// Bytes to leave out before the first one that is kept.
+    skip: u64,
+    full: bool,
+}
+
+impl<'w> Out<'w> {
+    pub(crate) const fn new(room: &'w mut [u8]) -> Self {
+        Self::from(room, 0)
+    }
+
+    /// Keeps what comes after the first `skip` bytes, as far as there is room.
+    pub(crate) const fn from(room: &'w mut [u8], skip: u64) -> Self {
+        Self {
+            room,
+            written: 0,
+            skip,
+            full: false,
+        }
+    }
+
+    pub(crate) const fn written(&self) -> i32 {
+        self.written as i32
+    }
+
+    /// Bytes written, unless some found no room.
+    pub(crate) fn finish(self) -> Result<i32, Error> {
+        if self.full {
+            return Err(Error::new(Code::Window, "the output window is too small"));
+        }
+        Ok(self.written())
+    }
+
+    pub(crate) fn word(&mut self, value: u32) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    pub(crate) fn long(&mut self, value: u64) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        let _ = self.put(bytes);
+        self
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        let left_out = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        self.skip = self.skip.saturating_sub(left_out as u64);
+        let mut kept = bytes.get(left_out..).unwrap_or_default();
+        let room = self.room.get_mut(self.written..).unwrap_or_default();
+        if kept.len() > room.len() {
+            self.full = true;
+            kept = kept.get(..room.len()).unwrap_or_default();
+        }
+        for (to, from) in room.iter_mut().zip(kept) {
+            *to = *from;
+        }
+        self.written = self.written.wrapping_add(kept.len());
+        if self.full { Err(Full) } else { Ok(()) }
+    }
+}
+
+impl ErrorType for Out<'_> {
+    type Error = Full;
+}
+
+impl Write for Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Full> {
+        self.put(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Full> {
+        Ok(())
+    }
+}
