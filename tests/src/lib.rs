@@ -1,9 +1,9 @@
 //! Support for the tests in `tests/`; the tests themselves are the binaries there.
 
-pub mod body;
-pub mod books;
 pub mod fuzz;
 pub mod model;
 pub mod scenario;
 pub mod upstream;
 pub mod world;
+
+pub use surgetank_replay::{body, books};

@@ -10,9 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use surgetank_core::time::Instant;
 use surgetank_tests::scenario::call::{Call, Reply};
-use surgetank_tests::scenario::expected::{difference, scenarios};
 use surgetank_tests::scenario::native::Native;
-use surgetank_tests::scenario::{Fault, parse, play, run};
+use surgetank_tests::scenario::{Fault, difference, parse, play, run, scenarios};
 
 #[test]
 fn every_script_gives_its_trace() {

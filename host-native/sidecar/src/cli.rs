@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Prints one stored item whole
     Show(ShowArgs),
+    /// Plays a scripted scenario on the engine and prints what it decided
+    Replay(ReplayArgs),
 }
 
 #[derive(Args, Debug, Clone)]
@@ -134,6 +136,13 @@ pub(crate) struct ShowArgs {
     /// The payload alone, byte for byte as it arrived
     #[arg(long)]
     pub(crate) raw: bool,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(crate) struct ReplayArgs {
+    /// The script; tests/scenarios/README.md has the language
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 impl Cli {

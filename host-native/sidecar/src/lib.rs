@@ -17,6 +17,7 @@
 //! | `sentry` | envelopes and their older kin: keys, sizes, ids |
 //! | `relay`, `exporter` | to the delivery, and out of it |
 //! | `store`, `view` | what is kept when there is no upstream, and how it is shown |
+//! | `replay` | scripted scenarios on the engine, in simulated time |
 
 mod answers;
 mod body;
@@ -24,6 +25,7 @@ mod cli;
 mod clock;
 mod exporter;
 mod relay;
+mod replay;
 mod run;
 mod sentry;
 mod server;
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         },
         Command::Tail(args) => viewed(view::tail(&args, &mut std::io::stdout().lock())),
         Command::Show(args) => viewed(view::show(&args, &mut std::io::stdout().lock())),
+        Command::Replay(args) => viewed(replay::replay(&args.file, &mut std::io::stdout().lock())),
     }
 }
 

@@ -27,7 +27,7 @@ use server::{Answer, Server};
 use traffic::Traffic;
 
 /// Wall clock at the host's origin: 14 Nov 2023 22:13:20 UTC.
-pub const EPOCH: UnixTime = UnixTime::from_secs(1_700_000_000);
+pub use surgetank_replay::EPOCH;
 
 /// Polls in a row without the clock moving that are taken for an engine that never goes quiet.
 const MAX_POLLS_AT_ONE_MOMENT: u32 = 200_000;

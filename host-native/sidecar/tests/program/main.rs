@@ -7,6 +7,7 @@ mod full;
 mod keep;
 mod limits;
 mod otlp;
+mod replay;
 mod sidecar;
 mod stop;
 mod upstream;

@@ -3,9 +3,9 @@
 use surgetank_core::request::RequestId;
 
 use super::{Due, Player, Quiet, Request};
-use crate::scenario::Fault;
-use crate::scenario::call::{Call, Reply};
-use crate::scenario::trace;
+use crate::Fault;
+use crate::call::{Call, Reply};
+use crate::trace;
 
 /// Polls without time passing after which an engine is taken for one that never goes quiet.
 const MAX_POLLS: u32 = 10_000;

@@ -7,8 +7,8 @@ use surgetank_core::time::Duration;
 use surgetank_core::wire::envelope::ItemType;
 
 use super::words::Words;
-use crate::scenario::Fault;
-use crate::scenario::script::{
+use crate::Fault;
+use crate::script::{
     Answer, Destination, Kind, MAX_FILL, MAX_TIMES, Recording, ServerResponse, Statement, Trace, Which,
 };
 

@@ -15,14 +15,23 @@
 //! What a host must be able to do is [`call::Call`], and nothing else: it needs no parser and no formatter. The
 //! language is described in `tests/scenarios/README.md`.
 
+pub mod body;
+pub mod books;
 pub mod call;
-pub mod expected;
+mod difference;
 pub mod native;
 pub mod parse;
 mod payload;
 pub mod play;
 pub mod script;
 mod trace;
+
+pub use difference::difference;
+
+use surgetank_core::time::UnixTime;
+
+/// Wall clock at the start of every scenario.
+pub const EPOCH: UnixTime = UnixTime::from_secs(1_700_000_000);
 
 /// Why a script cannot be read, or cannot be played to its end.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,9 +3,9 @@
 use surgetank_core::time::{Duration, Instant};
 
 use super::{Due, Player, Quiet};
-use crate::scenario::Fault;
-use crate::scenario::script::MAX_TIME;
-use crate::scenario::trace;
+use crate::Fault;
+use crate::script::MAX_TIME;
+use crate::trace;
 
 impl<'s> Player<'s, '_> {
     pub(super) fn later(&mut self, after: Duration, due: Due<'s>) {

@@ -5,11 +5,11 @@ use surgetank_core::item::{Category, CategorySet, DropReason, Outcome};
 use surgetank_core::time::Duration;
 
 use super::Player;
-use crate::scenario::Fault;
-use crate::scenario::call::{Call, Reply};
-use crate::scenario::payload::{self, Made};
-use crate::scenario::script::Recording;
-use crate::scenario::trace;
+use crate::Fault;
+use crate::call::{Call, Reply};
+use crate::payload::{self, Made};
+use crate::script::Recording;
+use crate::trace;
 
 impl Player<'_, '_> {
     pub(super) fn record(&mut self, recording: &Recording) -> Result<(), Fault> {

@@ -4,7 +4,7 @@ use core::ops::RangeInclusive;
 
 use surgetank_core::time::Duration;
 
-use crate::scenario::Fault;
+use crate::Fault;
 
 /// Units of time, with their microseconds.
 const UNITS: [(&str, u64); 5] = [

@@ -1,10 +1,9 @@
-//! The committed scripts with their traces, and how a trace is held against the one that is expected.
+//! The committed scripts with their traces. What reads and plays them is `surgetank-replay`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines shown before the one that matters.
-const CONTEXT: usize = 6;
+pub use surgetank_replay::{Fault, call, difference, native, parse, play, run, script};
 
 /// A committed script.
 #[derive(Clone, Debug)]
@@ -54,42 +53,4 @@ impl Scenario {
             Some(difference) => Err(format!("{}: {difference}", self.name)),
         }
     }
-}
-
-/// Where two traces part: the lines before it, and what each has there. `None` when they are equal byte for byte.
-#[must_use]
-pub fn difference(expected: &str, found: &str) -> Option<String> {
-    if expected == found {
-        return None;
-    }
-    let (mut one, mut other) = (expected.lines(), found.lines());
-    let mut before: Vec<&str> = Vec::new();
-    for number in 1.. {
-        let (one, other) = (one.next(), other.next());
-        if one != other || one.is_none() {
-            let mut text = format!("the trace differs from line {number} on\n");
-            text.push_str(&indented(&before));
-            let end = "(the end)";
-            text.push_str(&format!("expected: {}\n", one.unwrap_or(end)));
-            text.push_str(&format!("found:    {}\n", other.unwrap_or(end)));
-            return Some(text);
-        }
-        before.extend(one);
-    }
-    None
-}
-
-/// The end of a trace that goes no further.
-#[must_use]
-pub(super) fn last_lines(trace: &str) -> String {
-    indented(&trace.lines().collect::<Vec<_>>())
-}
-
-/// The last few of `lines`, below one another.
-fn indented(lines: &[&str]) -> String {
-    let from = lines.len().saturating_sub(CONTEXT);
-    lines[from..]
-        .iter()
-        .map(|line| format!("          {line}\n"))
-        .collect()
 }

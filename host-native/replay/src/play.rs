@@ -18,11 +18,11 @@ use surgetank_core::time::{Duration, Instant, UnixTime};
 
 use super::Fault;
 use super::call::{Call, Reply, Snapshot};
-use super::expected;
+use super::difference::last_lines;
 use super::script::{Answer, MAX_TRACE_LINES, Script, Statement, Step, Which};
 use super::trace::{self, Lines};
+use crate::EPOCH;
 use crate::books::Books;
-use crate::world::EPOCH;
 
 /// What carries out the calls.
 pub type Host<'h> = dyn FnMut(Instant, &Call<'_>) -> Reply + 'h;
@@ -54,7 +54,7 @@ pub fn play(script: &Script, host: &mut Host<'_>) -> Result<String, Fault> {
     match played {
         Ok(()) => Ok(trace),
         Err(fault) => Err(Fault {
-            after: expected::last_lines(&trace),
+            after: last_lines(&trace),
             ..fault
         }),
     }
