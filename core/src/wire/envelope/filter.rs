@@ -98,6 +98,22 @@ pub fn counts_of<'a, I>(
 where
     I: Iterator<Item = &'a [u8]> + Clone,
 {
+    let tally = tally_of(chunks, removed)?;
+    for category in tally.categories().iter() {
+        let quantity = tally.total(category);
+        if quantity > 0 {
+            found(Count { category, quantity });
+        }
+    }
+    Ok(())
+}
+
+/// Apart from its caller so that there is one copy of it, not one for each `found`.
+#[inline(never)]
+fn tally_of<'a>(
+    chunks: impl Iterator<Item = &'a [u8]> + Clone,
+    removed: CategorySet,
+) -> Result<Tally, EnvelopeError> {
     let left_out = if removed.is_empty() {
         ItemSet::default()
     } else {
@@ -128,13 +144,7 @@ where
         }
     }
     tally.close();
-    for category in tally.categories().iter() {
-        let quantity = tally.total(category);
-        if quantity > 0 {
-            found(Count { category, quantity });
-        }
-    }
-    Ok(())
+    Ok(tally)
 }
 
 /// What [`write_filtered`] wrote.
