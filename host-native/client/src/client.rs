@@ -26,6 +26,8 @@ use crate::json::Encode;
 use crate::sentry::{self, SentryContext};
 
 mod otlp;
+#[cfg(all(test, unix))]
+mod tests;
 
 pub(crate) use otlp::span_header;
 

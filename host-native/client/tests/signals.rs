@@ -1,10 +1,10 @@
-//! Signal handlers may record, whatever they interrupt.
-#![cfg(unix)]
+//! Signal handlers may record, whatever they interrupt: here, mostly a thread that is recording.
+#![cfg(target_os = "linux")]
 
 mod support;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use surgetank::sentry::Log;
@@ -16,7 +16,11 @@ const PATIENT: Duration = Duration::from_secs(60);
 
 static CLIENT: OnceLock<Client> = OnceLock::new();
 static FROM_HANDLER: AtomicU64 = AtomicU64::new(0);
+/// Of those, how many came in the middle of a record of the interrupted thread.
+static IN_THE_MIDDLE: AtomicU64 = AtomicU64::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// True while the program, and not the handler, is in a recording call.
+static RECORDING: AtomicBool = AtomicBool::new(false);
 
 fn record(body: &str) {
     let Some(client) = CLIENT.get() else { return };
@@ -30,23 +34,52 @@ fn record(body: &str) {
 }
 
 extern "C" fn on_alarm(_: libc::c_int) {
+    if RECORDING.load(Ordering::Relaxed) {
+        IN_THE_MIDDLE.fetch_add(1, Ordering::Relaxed);
+    }
     record("from the handler");
     FROM_HANDLER.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Has the timer's signal come every `micros` microseconds; 0 stops it.
-fn every(micros: libc::suseconds_t) {
-    let span = libc::timeval {
-        tv_sec: 0,
-        tv_usec: micros,
-    };
-    let timer = libc::itimerval {
-        it_interval: span,
-        it_value: span,
-    };
-    // SAFETY: `timer` is valid to read, and no old value is asked for.
-    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
-    assert_eq!(set, 0);
+/// Has a signal come to the calling thread, and to no other, every so often, until it is dropped.
+struct Timer(libc::timer_t);
+
+impl Timer {
+    fn every(nanos: libc::c_long) -> Self {
+        let span = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: nanos,
+        };
+        let spec = libc::itimerspec {
+            it_interval: span,
+            it_value: span,
+        };
+        let mut timer = std::ptr::null_mut();
+        // SAFETY: all zeros are a valid event, whose fields are then set; `timer` is valid to write to; `spec` is valid to
+        // read, and no old value is asked for.
+        unsafe {
+            let mut event: libc::sigevent = std::mem::zeroed();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = libc::SIGALRM;
+            event.sigev_notify_thread_id = libc::gettid();
+            assert_eq!(
+                libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer),
+                0
+            );
+            assert_eq!(
+                libc::timer_settime(timer, 0, &raw const spec, std::ptr::null_mut()),
+                0
+            );
+        }
+        Self(timer)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // SAFETY: it was made by `timer_create` and is deleted once.
+        unsafe { libc::timer_delete(self.0) };
+    }
 }
 
 #[test]
@@ -69,17 +102,23 @@ fn a_handler_records_in_the_middle_of_recording() {
             0
         );
     }
-    every(150);
-    let until = support::now() + Duration::from_secs(2);
+    let timer = Timer::every(100_000);
+    let began = support::now();
     let mut recorded = 0u64;
-    while support::now() < until || FROM_HANDLER.load(Ordering::Relaxed) <= 100 {
+    while IN_THE_MIDDLE.load(Ordering::Relaxed) < 5_000 && began.elapsed() < PATIENT {
+        RECORDING.store(true, Ordering::Relaxed);
         record("from the program");
+        RECORDING.store(false, Ordering::Relaxed);
         recorded += 1;
     }
-    every(0);
+    drop(timer);
     let report = client.close(PATIENT);
     let from_handler = FROM_HANDLER.load(Ordering::Relaxed);
-    assert!(from_handler > 100, "{from_handler} signals");
+    let in_the_middle = IN_THE_MIDDLE.load(Ordering::Relaxed);
+    assert!(
+        in_the_middle >= 1_000,
+        "{in_the_middle} of {from_handler} signals interrupted a record"
+    );
     let sums = client.status().totals.of(Category::LogItem);
     assert_eq!(sums.recorded, recorded + from_handler);
     assert_eq!(sums.recorded, sums.delivered + sums.dropped);

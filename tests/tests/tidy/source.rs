@@ -6,8 +6,10 @@ use crate::{File, assert_none, files, files_ending, text_of};
 #[rustfmt::skip]
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("core/src/intake/", "records of many threads share one byte ring"),
+    ("host-native/client/src/client/tests.rs", "forks"),
     ("host-native/client/src/delivery/fork.rs", "a handler that runs in a fork's child, and the state it replaces"),
     ("host-native/client/src/delivery/thread.rs", "the signal mask of the delivery thread"),
+    ("host-native/client/tests/at_exit.rs", "registers a handler with the C library"),
     ("host-native/client/tests/deadlines/switches.rs", "asks the kernel what a thread used"),
     ("host-native/client/tests/fork.rs", "forks"),
     ("host-native/capi/src/lib.rs", "pointers from C"),
@@ -20,6 +22,8 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("host-wasm/module/src/exports.rs", "exported functions and the one instance behind them"),
     ("host-wasm/module/src/lib.rs", "the import of the panic handler"),
     ("host-wasm/module/src/memory.rs", "typed slices of fresh memory, and windows that the host writes"),
+    ("host-wasm/proxy/src/abi.rs", "calls of the proxy, and memory that it writes to"),
+    ("host-wasm/proxy/src/callbacks.rs", "what the proxy calls, one callback at a time"),
     ("tests/panic-free/src/", "exports and memory shared with a WebAssembly host"),
     ("tests/tests/tidy/source.rs", "names the word to look for it"),
 ];

@@ -1,0 +1,181 @@
+//! Requests that pass through: their traces, and what is recorded of them.
+
+use surgetank_core::gate::GateState;
+use surgetank_core::item::{Category, DropReason, Form, Header, Item};
+use surgetank_core::rng::Rng;
+use surgetank_core::time::Instant;
+
+use super::{Heart, Plugin, RECORDS_BEFORE_POLL, moment};
+use crate::abi::{Host, Map};
+use crate::calls::number;
+use crate::config::Settings;
+use crate::context::{Context, Decision, Head, Incoming};
+use crate::event;
+use crate::headers::Pairs;
+use crate::span::{self, End};
+
+impl Plugin {
+    /// The headers of a request: takes its trace over, decides, and passes it on.
+    pub(crate) fn request(&mut self, host: &Host, context: u32) {
+        let Some(slot) = self.requests.get(context) else {
+            return;
+        };
+        let (Some(Some(root)), Some(engine)) = (self.roots.get(slot.root()), &mut self.engine) else {
+            return;
+        };
+        let Some(bytes) = host.headers(Map::Request) else {
+            return;
+        };
+        let incoming = Incoming::of(Pairs::new(bytes));
+        slot.started = host.monotonic_nanos();
+        let parent = incoming.parent();
+        let gate = GateState::OPEN.with_factor(engine.factor());
+        let own = Context::new(parent, root.settings.rate.threshold, gate, &mut self.random);
+        slot.note(incoming.method, incoming.path, incoming.authority);
+        slot.set_context(&own);
+        if own.is_recorded() || parent.is_none() {
+            pass_on(host, &root.settings, &incoming, &own);
+        }
+        if let (Some(otlp), Some(reason)) = (root.otlp, reason_of(own.decision)) {
+            let now = moment(slot.started);
+            engine.on_losses(now, Some(otlp), Category::Span, reason, 1);
+        }
+    }
+
+    /// A request ended: records what is to be recorded of it.
+    pub(crate) fn finish(&mut self, host: &Host, context: u32) {
+        let Self {
+            engine: Some(engine),
+            requests,
+            roots,
+            work,
+            random,
+            epoch,
+            unasked,
+            ..
+        } = self
+        else {
+            return;
+        };
+        let Some(slot) = requests.get(context) else { return };
+        let Some(own) = slot.context() else { return };
+        let Some(Some(root)) = roots.get(slot.root()) else {
+            return;
+        };
+        let status = host
+            .header(Map::Response, ":status")
+            .and_then(number)
+            .unwrap_or(0);
+        let is_event = status >= 500 && root.sentry.is_some();
+        if !own.is_recorded() && !is_event {
+            return;
+        }
+        let ended = host.monotonic_nanos();
+        let details = if status >= 500 {
+            text(host.property("response\0code_details"))
+        } else {
+            ""
+        };
+        let end = End {
+            started_unix_nanos: epoch.wrapping_add(slot.started),
+            ended_unix_nanos: epoch.wrapping_add(ended.max(slot.started)),
+            status,
+            details,
+        };
+        let now = moment(ended);
+        if let Some(otlp) = root.otlp.filter(|_| own.is_recorded()) {
+            let header = Header::new(otlp, Form::OtlpRecord, Category::Span, 1).in_trace(own.trace_id.key());
+            record(engine, now, header, || {
+                span::encode(slot, &own, &end, &mut work.record)
+            });
+            *unasked = unasked.wrapping_add(1);
+        }
+        if let Some(sentry) = root.sentry.filter(|_| is_event) {
+            let header = Header::new(sentry, Form::Envelope, Category::Error, 1).in_trace(own.trace_id.key());
+            record(engine, now, header, || {
+                let failure = event::Failure {
+                    id: event_id(random),
+                    end,
+                    cluster: text(host.property("xds\0cluster_name")),
+                    address: text(host.property("upstream\0address")),
+                };
+                event::encode(slot, &own, &failure, &root.settings.program, &mut work.record)
+            });
+            *unasked = unasked.wrapping_add(1);
+        }
+        if *unasked >= RECORDS_BEFORE_POLL {
+            let root = root.context;
+            host.act_for(root);
+            self.drive(host, root, ended);
+        }
+    }
+}
+
+fn text(bytes: Option<&[u8]>) -> &str {
+    bytes
+        .and_then(|bytes| core::str::from_utf8(bytes).ok())
+        .unwrap_or_default()
+}
+
+fn event_id(random: &mut Rng) -> [u8; 16] {
+    let [a, b, c, d, e, f, g, h] = random.next_u64().to_be_bytes();
+    let [i, j, k, l, m, n, o, p] = random.next_u64().to_be_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+}
+
+/// What a request that is not recorded is counted as.
+const fn reason_of(decision: Decision) -> Option<DropReason> {
+    match decision {
+        Decision::Record => None,
+        Decision::Caller | Decision::Rate => Some(DropReason::SampleRate),
+        Decision::Pressure => Some(DropReason::Backpressure),
+    }
+}
+
+/// Asks the gate, encodes, records. What is refused before it is encoded is counted like the rest.
+fn record<'r>(engine: &mut Heart, now: Instant, header: Header, encode: impl FnOnce() -> Option<&'r [u8]>) {
+    let refused = match engine
+        .gate(now, header.destination)
+        .admits(header.categories, header.priority)
+    {
+        Err(reason) => reason,
+        Ok(()) => match encode() {
+            Some(payload) => {
+                let _ = engine.record(now, &Item { header, payload });
+                return;
+            }
+            None => DropReason::TooLarge,
+        },
+    };
+    let (destination, count) = (header.destination, header.count);
+    engine.on_losses(
+        now,
+        Some(destination),
+        count.category,
+        refused,
+        u64::from(count.quantity),
+    );
+}
+
+/// Sets the headers that tell the services behind of the trace.
+fn pass_on(host: &Host, settings: &Settings, incoming: &Incoming<'_>, own: &Context) {
+    host.set_header(Map::Request, "traceparent", own.traceparent().as_bytes());
+    if incoming.has_tracestate && !incoming.is_w3c() {
+        host.remove_header(Map::Request, "tracestate");
+    }
+    if incoming.has_sentry_trace() || settings.sentry.is_some() {
+        host.set_header(Map::Request, "sentry-trace", own.sentry_trace().as_bytes());
+    }
+    if let (None, Some(sentry)) = (own.parent, &settings.sentry) {
+        let head = Head {
+            public_key: &sentry.public_key,
+            sample_rate: &settings.rate.text,
+            release: &settings.program.release,
+            environment: &settings.program.environment,
+        };
+        let baggage = own.baggage(&incoming.baggage, &head);
+        if !baggage.is_empty() {
+            host.set_header(Map::Request, "baggage", baggage.as_bytes());
+        }
+    }
+}
