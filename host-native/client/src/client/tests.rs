@@ -49,7 +49,8 @@ fn a_fork_in_the_middle_of_a_record_hurts_neither_side() {
                 half_way: &half_way,
                 go_on: &go_on,
             };
-            assert_eq!(client.record_long(&header, || slow), Outcome::Queued);
+            let process = client.inner.process().unwrap();
+            assert_eq!(process.delivery.record_long(&header, &slow), Outcome::Queued);
         });
         half_way.wait();
         // SAFETY: the child runs this thread alone and takes no lock that another thread of the parent could hold, apart
