@@ -29,6 +29,22 @@ pub(crate) fn run(line: &str) -> Result<()> {
     Ok(())
 }
 
+/// Runs one line quietly and gives what it printed; an error has it, too.
+pub(crate) fn collect(line: &str) -> Result<String> {
+    let output = parse(line)?
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("could not start `{line}`"))?;
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text = format!("$ {line}\n{}", text.concat());
+    ensure!(
+        output.status.success(),
+        "{text}`{line}` failed ({})",
+        output.status
+    );
+    Ok(text)
+}
+
 /// Runs one line quietly and gives what it printed on standard output; `None` when it failed or does not exist.
 pub(crate) fn ask(line: &str) -> Option<String> {
     let output = parse(line).ok()?.stdin(Stdio::null()).output().ok()?;

@@ -95,6 +95,13 @@ pub(crate) const STEPS: &[Step] = &[
         then: None,
     },
     Step {
+        name: "outage",
+        shows: "two minutes without a server: memory flat, errors kept, bulk dropped oldest first, books exact",
+        tools: &[],
+        lines: &["SURGETANK_OUTAGE_SECONDS=120 cargo test --workspace --all-features --test outage"],
+        then: None,
+    },
+    Step {
         name: "e2e",
         shows: "the real Sentry and OpenTelemetry clients against the sidecar, and the example with them",
         tools: &[Tool::PythonClients, Tool::NodeClients],
@@ -163,6 +170,9 @@ pub(crate) const STEPS: &[Step] = &[
     },
 ];
 
+/// Checks that mostly wait: they run beside those behind them.
+pub(crate) const BESIDE: &[&str] = &["outage"];
+
 /// Names of all checks, for the command line.
 pub(crate) fn names() -> Vec<&'static str> {
     STEPS.iter().map(|step| step.name).collect()
@@ -207,6 +217,12 @@ mod tests {
             some.iter().map(|step| step.name).collect::<Vec<_>>(),
             ["fmt", "test"]
         );
+    }
+
+    #[test]
+    fn what_runs_beside_others_is_a_check() {
+        let names = names();
+        assert!(BESIDE.iter().all(|name| names.contains(name)));
     }
 
     #[test]
