@@ -29,6 +29,8 @@ mod otlp;
 #[cfg(all(test, unix))]
 mod tests;
 
+#[cfg(feature = "opentelemetry")]
+pub(crate) use drop_in::WeakClient;
 pub(crate) use otlp::span_header;
 
 /// How long dropping the last handle of a client may take.

@@ -69,6 +69,7 @@ mod incoming;
 mod log;
 mod propagator;
 mod sampler;
+mod self_metrics;
 mod semantics;
 mod source;
 mod span;
@@ -84,6 +85,7 @@ use crate::Client;
 pub use log::LogProcessor;
 pub use propagator::Propagator;
 pub use sampler::Sampler;
+pub use self_metrics::report_metrics;
 pub use span::SpanProcessor;
 
 /// How long a processor's `force_flush` may take unless that is set: 5 s, as in the SDK.

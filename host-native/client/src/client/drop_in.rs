@@ -1,5 +1,8 @@
 //! What the drop-ins for other SDKs need of a client beyond its recording calls.
 
+#[cfg(feature = "opentelemetry")]
+use std::sync::{Arc, Weak};
+
 #[cfg(feature = "sentry")]
 use surgetank_core::gate::GateState;
 use surgetank_core::item::Header;
@@ -9,6 +12,8 @@ use surgetank_core::item::Outcome;
 use surgetank_core::item::{Count, DestinationId, DropReason};
 
 use super::Client;
+#[cfg(feature = "opentelemetry")]
+use super::Inner;
 #[cfg(feature = "opentelemetry")]
 use crate::delivery::Endpoint;
 #[cfg(feature = "opentelemetry")]
@@ -43,9 +48,24 @@ impl Client {
     }
 }
 
-/// For transactions from OpenTelemetry.
+/// A client that somebody else keeps alive.
+#[cfg(feature = "opentelemetry")]
+pub(crate) struct WeakClient(Weak<Inner>);
+
+#[cfg(feature = "opentelemetry")]
+impl WeakClient {
+    pub(crate) fn upgrade(&self) -> Option<Client> {
+        self.0.upgrade().map(|inner| Client { inner })
+    }
+}
+
+/// For transactions from OpenTelemetry, and for its metrics.
 #[cfg(feature = "opentelemetry")]
 impl Client {
+    pub(crate) fn downgrade(&self) -> WeakClient {
+        WeakClient(Arc::downgrade(&self.inner))
+    }
+
     /// Records a part of something that the delivery thread puts together, whatever the gate says.
     pub(crate) fn record_past_gate(&self, header: &Header, value: &impl Encode) -> Outcome {
         match self.inner.process() {

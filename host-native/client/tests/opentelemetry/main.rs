@@ -10,6 +10,7 @@ mod propagation;
 mod same_as_the_sdk;
 mod sampling;
 mod scopes;
+mod self_metrics;
 mod settings;
 mod transactions;
 
