@@ -124,6 +124,7 @@ pub(crate) const STEPS: &[Step] = &[
         shows: "each example runs to its end against servers that it starts itself",
         tools: &[],
         lines: &[
+            "cargo run --quiet --package surgetank-example-axum-both",
             "cargo run --quiet --package surgetank-example-axum-opentelemetry",
             "cargo run --quiet --package surgetank-example-minimal",
             "cargo run --quiet --package surgetank-example-native-http",

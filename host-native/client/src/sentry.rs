@@ -32,6 +32,8 @@ pub(crate) use event::encoded_event;
 pub use event::{Breadcrumb, Event, Exception, Frame, Level, TraceContext, User};
 pub use log::Log;
 pub(crate) use log::{EncodedLog, billed_bytes};
+#[cfg(all(feature = "sentry", feature = "opentelemetry"))]
+pub use sdk::ActiveSpan;
 #[cfg(feature = "sentry")]
 pub use sdk::{SentryTransport, transport};
 pub(crate) use session::encoded_session;

@@ -1,6 +1,8 @@
 //! The transport of the `sentry` crate: two lines in a program that has it, and its envelopes are delivered by this
 //! crate's engine.
 
+#[cfg(feature = "opentelemetry")]
+mod active_span;
 mod envelope;
 
 use std::fmt;
@@ -9,6 +11,9 @@ use std::time::Duration;
 
 use sentry_core::client_report::{Reason as LossReason, Recorder};
 use sentry_core::{Envelope, TransactionContext, Transport, TransportFactory, TransportOptions};
+
+#[cfg(feature = "opentelemetry")]
+pub use active_span::ActiveSpan;
 
 use crate::builder::{BuildError, ClientBuilder};
 use crate::client::Client;
@@ -49,8 +54,26 @@ pub fn transport() -> SentryTransport {
 ///
 /// `transport_channel_capacity` has no meaning here; memory bounds the queue. Envelopes are serialized by the thread
 /// that captures (as bytes they need no further memory, and their size is known when the queue decides), into memory
-/// that the thread keeps: after its first envelopes that allocates nothing beyond what the crate's own serializer does. See [`SentryTransport::client`] for how to
-/// look at what it does.
+/// that the thread keeps: after its first envelopes that allocates nothing beyond what the crate's own serializer does.
+///
+/// # How to see that it works
+///
+/// ```
+/// # let transport = surgetank::sentry::transport();
+/// if let Some(client) = transport.client() {
+///     let status = client.status();
+///     let errors = status.totals.of(surgetank::Category::Error);
+///     println!("{:?}: {} recorded, {} delivered", status.health.level, errors.recorded, errors.delivered);
+///     for lost in status.totals.reasons() {
+///         println!("lost {} {}: {}", lost.quantity, lost.category.as_str(), lost.reason.as_str());
+///     }
+/// } else if let Some(error) = transport.error() {
+///     println!("nothing is delivered: {error}");
+/// }
+/// ```
+///
+/// [`ClientBuilder::debug`] writes what happens (refused requests, retries, health) to standard error. With feature
+/// `opentelemetry`, `opentelemetry::report_metrics` shows the same to a meter provider.
 #[derive(Clone)]
 pub struct SentryTransport {
     shared: Arc<Shared>,

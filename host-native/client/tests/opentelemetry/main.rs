@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "sentry")]
+mod active_span;
 mod decoded;
 mod ending;
 mod no_allocation;
