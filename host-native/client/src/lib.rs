@@ -18,14 +18,45 @@
 //! # Ok::<(), surgetank::BuildError>(())
 //! ```
 //!
+//! # The model
+//!
+//! ```text
+//!  any thread, handler, destructor          one thread of ours                              servers
+//!
+//!  sentry crate ------.                                                          .-- envelopes --> Sentry
+//!  opentelemetry_sdk --> gate? -> encode -> [ intake ] -> [ engine: lanes, ] ---<
+//!  Client::event, .. -'     ^                fixed ring   [ limits, retries ]    '-- requests ---> OTLP collector
+//!                           |                                |        ^
+//!                           '--- limits, pressure -----------'        '-- answers, failures, time
+//! ```
+//!
+//! - A record is encoded where it is made, straight into the **intake**, after one look at the **gate**, which knows what
+//!   would be refused: a rate limit, a full queue, a closed client.
+//! - One thread takes records out and hands them to the **engine**, which makes every decision: which record goes first,
+//!   which one makes room, what is sent together, when something is sent again. It keeps the account.
+//! - What becomes of a record shows in [`Client::status`]: for every [`Category`], recorded = delivered + dropped + queued,
+//!   and each drop has a [reason](DropReason).
+//!
+//! # Two lines in a program that has an SDK
+//!
+//! | SDK | feature | the two lines | about |
+//! |---|---|---|---|
+//! | `sentry` | `sentry` | `let transport = surgetank::sentry::transport();` and `.transport(transport.clone())` | `sentry::SentryTransport` |
+//! | `opentelemetry_sdk` | `opentelemetry` | `let client = surgetank::ClientBuilder::from_env()?.build()?;` and `.with_span_processor(surgetank::opentelemetry::SpanProcessor::new(&client))` | module `opentelemetry` |
+//! | both | both | one client for both: `transport.client()` | `sentry::ActiveSpan`, and `examples/axum-both` |
+//!
+//! Without an SDK, a [`Client`] has its own calls: [`Client::event`], [`Client::transaction`], [`Client::log`],
+//! [`Client::session`], [`Client::check_in`], [`Client::otlp_span`], [`Client::otlp_log`]; and it takes what others
+//! encoded: [`Client::envelope`], [`Client::item`], [`Client::otlp_request`].
+//!
 //! # What to rely on
 //!
-//! - **Recording never blocks**: no lock, no allocation, bounded work. Records are encoded straight into a ring of fixed
-//!   memory, after one look at whether they may enter at all.
+//! - **Recording never blocks**: no lock, no allocation, bounded work.
 //! - **Memory never grows**: intake and queue are reserved when the client is built ([`ClientBuilder::memory`]). A
-//!   request in flight has its body in memory beside them.
-//! - **Nothing is lost silently**: [`Client::status`] has what was recorded, delivered, dropped (by reason) and is queued,
-//!   per category; Sentry is told of losses in client reports.
+//!   request in flight has its body in memory beside them, and so have spans that wait for the root of their transaction
+//!   ([`Status::assembly`]), at most a quarter of the queue.
+//! - **Nothing is lost silently**: the account of [`Client::status`] is told to Sentry in client reports, and to
+//!   OpenTelemetry as metrics (`opentelemetry::report_metrics`).
 //! - **Everything ends**: [`Client::flush`] and [`Client::close`] keep their deadlines whatever the server does.
 //! - **The server is obeyed**: rate limits, `Retry-After` and OTLP throttling.
 //! - **Errors outlive logs** under pressure.

@@ -1,4 +1,5 @@
-//! Drop-ins for the OpenTelemetry SDK (crate `opentelemetry_sdk`): a span processor, a log processor, a sampler.
+//! Drop-ins for the OpenTelemetry SDK (crate `opentelemetry_sdk`): a span processor, a log processor, a sampler, a
+//! propagator, and the client's account as metrics.
 //!
 //! The providers stay as they are but for the processor, in place of a batch processor with an OTLP exporter:
 //!
@@ -42,11 +43,59 @@
 //! | links to an invalid span | sent with zeros | left out and counted in `dropped_links_count` |
 //! | gRPC | by feature | no: OTLP over HTTP with protobuf |
 //! | `OTEL_BSP_*`, `OTEL_BLRP_*` | each its own | the shorter delay and smaller batch hold for both; queue sizes are ignored, with a [warning](crate::Client::warnings) |
+//! | metrics of its own | none | [`report_metrics`] |
 //!
 //! Resource and instrumentation scopes are the provider's and the tracers' own: each stands once per request, in front of
 //! its records. After 63 scopes in one client, records of further ones carry theirs themselves, which is as true and only
 //! longer. A provider's resource takes the place of what [`resource_attribute`](crate::ClientBuilder::resource_attribute)
 //! and the like give to records of the client's own methods.
+//!
+//! # To Sentry
+//!
+//! With a DSN in place of an OTLP endpoint the same processor makes Sentry's transactions, and the propagator lets traces
+//! go on to and from programs with Sentry's SDKs:
+//!
+//! ```
+//! use opentelemetry_sdk::trace::SdkTracerProvider;
+//! use surgetank::opentelemetry::{Propagator, Sampler, SpanProcessor};
+//!
+//! # let dsn = "http://0123456789abcdef0123456789abcdef@127.0.0.1:9/42";
+//! let client = surgetank::Client::builder().sentry_dsn(dsn).release("shop@1.4.2").build()?;
+//! let provider = SdkTracerProvider::builder()
+//!     .with_span_processor(SpanProcessor::new(&client))
+//!     .with_sampler(Sampler::new(&client))
+//!     .build();
+//! opentelemetry::global::set_text_map_propagator(Propagator::new(&client));
+//! # let _ = client.close(std::time::Duration::ZERO);
+//! # Ok::<(), surgetank::BuildError>(())
+//! ```
+//!
+//! | OpenTelemetry | Sentry |
+//! |---|---|
+//! | span without a parent in this program | transaction, with the span's name; its `parent_span_id` is the caller's |
+//! | span below it | span of the transaction |
+//! | HTTP, database, RPC, messaging and FaaS attributes; `sentry.op` | `op`, `description`, `transaction_info.source` as in Sentry's SDKs |
+//! | status; HTTP and gRPC status codes | `status` |
+//! | attributes, kind | `data`, `otel.kind` in it |
+//! | links | `links` |
+//! | resource | context `otel` |
+//! | event `exception` | error event on that span, unless [`with_exceptions`](SpanProcessor::with_exceptions) says no |
+//! | event with `sentry.measurement_value` and `sentry.measurement_unit` | measurement of the transaction |
+//! | other events; scopes | not sent |
+//! | `ot=th` of the trace state | `sample_rate` and `sample_rand` |
+//! | caller's `baggage` with `sentry-*` ([`Propagator`]) | the envelope's `trace` header, as it came |
+//!
+//! What differs from the span processors of Sentry's own SDKs:
+//!
+//! | | `SentrySpanProcessor` | this one |
+//! |---|---|---|
+//! | starting and ending a span | one lock for the program, spans kept on the heap | no lock; a span is kept when it has ended, as bytes |
+//! | memory | open spans, without a bound | fixed; the oldest that wait make room, counted as `buffer_overflow` |
+//! | a root that never ends | held for 10 minutes, or for ever | what is below it is counted as `no_parent_span` after 10 minutes |
+//! | a span that ends after its root | lost | lost, and counted as `no_parent_span` |
+//! | more than 1000 spans, or 1 MB | cut, or refused by the server whole | spans farthest from the root left out, counted as `too_large` |
+//! | requests to Sentry itself | left out (Python), or sent (Rust) | left out, counted as `ignored` |
+//! | name, operation, status | the span's name as `op` (Rust) | from the semantic conventions |
 //!
 //! # How to see that it works
 //!
@@ -58,9 +107,11 @@
 //! for lost in status.totals.reasons() {
 //!     println!("lost {} {}: {}", lost.quantity, lost.category.as_str(), lost.reason.as_str());
 //! }
+//! println!("{} bytes of spans wait for their root", status.assembly.used_bytes);
 //! # Ok::<(), surgetank::BuildError>(())
 //! ```
 //!
+//! [`report_metrics`] gives the same to a meter provider, under the names of the semantic conventions.
 //! [`ClientBuilder::debug`](crate::ClientBuilder::debug) writes what happens (refused requests, retries, health) to
 //! standard error.
 
