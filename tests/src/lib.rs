@@ -2,6 +2,7 @@
 
 pub mod fuzz;
 pub mod model;
+pub mod process;
 pub mod scenario;
 pub mod upstream;
 pub mod world;

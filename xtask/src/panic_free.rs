@@ -207,6 +207,7 @@ fn is_panic_machinery(name: &str) -> bool {
         "rust_begin_unwind",
         "surgetank_panic_free::panic",
         "surgetank_module::handler::panic",
+        "surgetank_proxy::abi::panic",
     ]
     .iter()
     .any(|start| name.starts_with(start))

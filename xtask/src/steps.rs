@@ -120,6 +120,17 @@ pub(crate) const STEPS: &[Step] = &[
         then: Some(browser::test),
     },
     Step {
+        name: "envoy",
+        shows: "the plugin in the real Envoy: traces, collectors that misbehave, new configurations, the end",
+        tools: &[WASM32, WASM_OPT, Tool::PythonClients],
+        lines: &[
+            "cargo clippy --package surgetank-proxy --lib --target wasm32-unknown-unknown -- -D warnings",
+            "cargo xtask wasm",
+            "cargo test --workspace --all-features --test envoy",
+        ],
+        then: None,
+    },
+    Step {
         name: "examples",
         shows: "each example runs to its end against servers that it starts itself",
         tools: &[],

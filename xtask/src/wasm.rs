@@ -24,18 +24,30 @@ struct Shipped {
     name: &'static str,
     /// Its package.
     package: &'static str,
+    /// The profile it is built in.
+    profile: &'static str,
     /// Modules that its host has imports in.
     hosts: &'static [&'static str],
     /// Bytes it may have, as it is and compressed by gzip.
     most: (usize, usize),
 }
 
-const SHIPPED: &[Shipped] = &[Shipped {
-    name: "surgetank",
-    package: "surgetank-module",
-    hosts: &[],
-    most: (176 * 1024, 80 * 1024),
-}];
+const SHIPPED: &[Shipped] = &[
+    Shipped {
+        name: "surgetank",
+        package: "surgetank-module",
+        profile: "module",
+        hosts: &[],
+        most: (176 * 1024, 80 * 1024),
+    },
+    Shipped {
+        name: "surgetank-envoy",
+        package: "surgetank-proxy",
+        profile: "proxy",
+        hosts: &["env", "wasi_snapshot_preview1"],
+        most: (240 * 1024, 112 * 1024),
+    },
+];
 
 /// Names of functions that only a linked allocator brings in.
 const ALLOCATOR: &[&str] = &["__rust_alloc", "__rustc::__rust_alloc", "dlmalloc", "__rg_alloc"];
@@ -62,11 +74,12 @@ pub(crate) fn make() -> Result<()> {
 impl Shipped {
     fn make(&self, to: &PathBuf) -> Result<String> {
         run(&format!(
-            "cargo build --package {} --lib --target wasm32-unknown-unknown --profile module",
-            self.package
+            "cargo build --package {} --lib --target wasm32-unknown-unknown --profile {}",
+            self.package, self.profile
         ))?;
         let linked = target()
-            .join("wasm32-unknown-unknown/module")
+            .join("wasm32-unknown-unknown")
+            .join(self.profile)
             .join(self.package.replace('-', "_"))
             .with_extension("wasm");
         let bytes = fs::read(&linked).with_context(|| format!("could not read {}", linked.display()))?;

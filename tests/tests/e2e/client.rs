@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::process::{Ended, Process};
+use surgetank_tests::process::{Ended, Process};
 
 /// Which SDK. Exhaustive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,8 +6,8 @@ use serde_json::Value;
 use surgetank_tests::upstream::KEY;
 
 use crate::client::{python, root};
-use crate::process::Process;
 use crate::sidecar::Sidecar;
+use surgetank_tests::process::Process;
 
 const EXAMPLE: &str = "examples/sidecar-python";
 

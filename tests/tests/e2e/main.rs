@@ -15,7 +15,6 @@ mod forward;
 mod full;
 mod limits;
 mod outages;
-mod process;
 mod scene;
 mod sidecar;
 mod stop;

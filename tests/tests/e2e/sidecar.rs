@@ -10,7 +10,7 @@ use serde_json::Value;
 use surgetank_tests::upstream::{PATIENCE, now};
 use tempfile::TempDir;
 
-use crate::process::{Process, clear_environment};
+use surgetank_tests::process::{Process, clear_environment};
 
 /// A running sidecar.
 pub(crate) struct Sidecar {

@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::upstream::{PATIENCE, now};
 use rustix::process::{Pid, Signal, kill_process};
-use surgetank_tests::upstream::{PATIENCE, now};
 
 /// How often a process that should end is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A running program; killed when it goes.
-pub(crate) struct Process {
+pub struct Process {
     name: String,
     child: Child,
     input: Option<ChildStdin>,
@@ -22,17 +22,22 @@ pub(crate) struct Process {
 }
 
 /// How a program ended.
-pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
     /// What it printed since the last line that was read.
-    pub(crate) lines: Vec<String>,
-    pub(crate) errors: String,
+    pub lines: Vec<String>,
+    /// All of its standard error.
+    pub errors: String,
 }
 
 impl Process {
     /// Starts `command` in an environment without proxies and without settings of what is tested.
+    ///
+    /// # Panics
+    /// When it does not start.
     #[track_caller]
-    pub(crate) fn start(name: &str, mut command: Command) -> Self {
+    pub fn start(name: &str, mut command: Command) -> Self {
         clear_environment(&mut command);
         let mut child = command
             .stdin(Stdio::piped())
@@ -65,8 +70,11 @@ impl Process {
     }
 
     /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    /// When it does not read.
     #[track_caller]
-    pub(crate) fn write(&mut self, line: &str) {
+    pub fn write(&mut self, line: &str) {
         let input = self.input.as_mut().expect("its input is open");
         if let Err(error) = writeln!(input, "{line}").and_then(|()| input.flush()) {
             self.fail(&format!("does not read: {error}"));
@@ -74,8 +82,11 @@ impl Process {
     }
 
     /// The next line of its standard output.
+    ///
+    /// # Panics
+    /// When none comes within [`PATIENCE`].
     #[track_caller]
-    pub(crate) fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => self.fail("says nothing"),
@@ -83,13 +94,26 @@ impl Process {
         }
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it is still there");
     }
 
     /// Closes its standard input and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end within [`PATIENCE`].
     #[track_caller]
-    pub(crate) fn ended(mut self) -> Ended {
+    pub fn ended(mut self) -> Ended {
         self.input = None;
         let until = now() + PATIENCE;
         let status = loop {
@@ -132,7 +156,7 @@ impl Drop for Process {
 }
 
 /// Takes out what would lead a client elsewhere than told.
-pub(crate) fn clear_environment(command: &mut Command) {
+pub fn clear_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         let is_setting = ["SURGETANK_", "SENTRY_", "OTEL_"]
@@ -145,10 +169,11 @@ pub(crate) fn clear_environment(command: &mut Command) {
     }
 }
 
+/// A moment of rest between two looks at what another process does.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the end of another process is no event here"
+    reason = "what another process does is no event here"
 )]
-fn pause() {
+pub fn pause() {
     std::thread::sleep(LOOK);
 }

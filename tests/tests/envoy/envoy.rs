@@ -1,0 +1,308 @@
+//! Envoy as a user runs it: from a configuration in files, with the plugin as it is shipped.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use surgetank_tests::process::{Ended, Process, pause};
+use surgetank_tests::upstream::{PATIENCE, Upstream, now};
+use tempfile::TempDir;
+
+use crate::web::Connection;
+
+/// The DSN of the tests; where it leads is the cluster's business.
+pub(crate) const DSN: &str = "http://0123456789abcdef0123456789abcdef@sentry.example/42";
+
+/// A running proxy with the plugin in it.
+pub(crate) struct Envoy {
+    process: Process,
+    admin: SocketAddr,
+    /// Where it takes requests.
+    pub(crate) address: SocketAddr,
+    folder: TempDir,
+}
+
+/// Servers that clusters of the proxy lead to.
+#[derive(Clone, Copy)]
+struct Servers {
+    collector: SocketAddr,
+    shop: SocketAddr,
+}
+
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().expect("tests/ lies in the root")
+}
+
+fn program() -> PathBuf {
+    let program = root().join("target/venv/bin/envoy");
+    assert!(
+        program.is_file(),
+        "{} is missing: run `cargo xtask setup`",
+        program.display()
+    );
+    program
+}
+
+fn module() -> PathBuf {
+    let module = root().join("dist/surgetank-envoy.wasm");
+    assert!(
+        module.is_file(),
+        "{} is missing: run `cargo xtask wasm`",
+        module.display()
+    );
+    module
+}
+
+impl Envoy {
+    /// Starts it with two workers and that configuration of the plugin; `shop` is what it stands in front of.
+    #[track_caller]
+    pub(crate) fn start(plugin: &Value, collector: &Upstream, shop: &Upstream) -> Self {
+        let folder = tempfile::tempdir().expect("a directory for the configuration");
+        let servers = Servers {
+            collector: collector.address(),
+            shop: shop.address(),
+        };
+        write(folder.path(), "envoy.json", &servers.bootstrap(folder.path()));
+        write(folder.path(), "lds.json", &listeners(plugin));
+        let admin = folder.path().join("admin");
+        let mut command = Command::new(program());
+        command.arg("--config-path").arg(folder.path().join("envoy.json"));
+        command.arg("--admin-address-path").arg(&admin);
+        command.args(ALONE).args(["--concurrency", "2"]);
+        // Draining of old connections is to end within a test.
+        command.args(["--drain-time-s", "1", "--log-level", "warning"]);
+        let process = Process::start("envoy", command);
+        let admin = wait("the address of its admin port", || {
+            std::fs::read_to_string(&admin).ok()?.trim().parse().ok()
+        });
+        let mut envoy = Self {
+            process,
+            admin,
+            address: admin,
+            folder,
+        };
+        envoy.address = wait("its listener", || {
+            let text = envoy.admin_get("/listeners?format=json");
+            let state: Value = serde_json::from_str(&text).ok()?;
+            let socket = &state["listener_statuses"][0]["local_address"]["socket_address"];
+            let port = socket["port_value"].as_u64()?;
+            format!("127.0.0.1:{port}").parse().ok()
+        });
+        wait("readiness", || {
+            envoy.admin_get("/ready").starts_with("LIVE").then_some(())
+        });
+        envoy
+    }
+
+    /// A connection to it.
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::to(self.address)
+    }
+
+    /// Replaces the plugin's configuration while it runs, and waits until the new one is at work.
+    pub(crate) fn reconfigure(&self, plugin: &Value) {
+        let before = self.listener_updates("success");
+        self.replace(plugin);
+        wait("the update", || {
+            (self.listener_updates("success") > before).then_some(())
+        });
+    }
+
+    /// Lays another configuration of the plugin where it looks for it.
+    pub(crate) fn replace(&self, plugin: &Value) {
+        let path = |name| self.folder.path().join(name);
+        write(self.folder.path(), "next.json", &listeners(plugin));
+        std::fs::rename(path("next.json"), path("lds.json")).expect("the file can be moved");
+    }
+
+    /// Updates of the listener that ended so: `success`, `rejected`.
+    pub(crate) fn listener_updates(&self, how: &str) -> u64 {
+        let stats = self.admin_get(&format!("/stats?filter=listener_manager.lds.update_{how}"));
+        let number = stats
+            .rsplit(' ')
+            .next()
+            .and_then(|number| number.trim().parse().ok());
+        number.unwrap_or_default()
+    }
+
+    fn admin_get(&self, path: &str) -> String {
+        Connection::to(self.admin).get(path, &[]).body
+    }
+
+    /// The plugin's statistics, by their names without the prefix.
+    pub(crate) fn statistics(&self) -> BTreeMap<String, u64> {
+        let text = self.admin_get("/stats?filter=wasmcustom.surgetank");
+        let lines = text.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .filter_map(|(name, value)| {
+                let name = name.strip_prefix("wasmcustom.surgetank.")?;
+                Some((name.to_owned(), value.parse().ok()?))
+            })
+            .collect()
+    }
+
+    /// One of the plugin's statistics; 0 for one that was never counted.
+    pub(crate) fn statistic(&self, name: &str) -> u64 {
+        self.statistics().get(name).copied().unwrap_or_default()
+    }
+
+    /// Waits until as many of `kind` were recorded and none is queued, checks that the sums agree, and gives
+    /// (delivered, dropped).
+    #[track_caller]
+    pub(crate) fn settled(&self, kind: &str, recorded: u64) -> (u64, u64) {
+        let (sums, of) = wait("the end of delivery", || {
+            let sums = self.statistics();
+            let of = |what: &str| sums.get(&format!("{kind}.{what}")).copied().unwrap_or_default();
+            let done = of("recorded") >= recorded && of("queued") == 0;
+            let of = (of("recorded"), of("delivered"), of("dropped"));
+            done.then_some((sums, of))
+        });
+        assert_eq!(of.0, recorded, "{sums:?}");
+        assert_eq!(of.0, of.1 + of.2, "{sums:?}");
+        let reasons = sums
+            .iter()
+            .filter(|(name, _)| name.starts_with(&format!("{kind}.dropped.")));
+        assert_eq!(reasons.map(|(_, sum)| sum).sum::<u64>(), of.2, "{sums:?}");
+        (of.1, of.2)
+    }
+
+    /// Bytes of memory in use.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.expect("a number of kB") * 1024
+    }
+
+    /// Ends it with SIGTERM, as a service manager does.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Ended {
+        self.process.signal(Signal::TERM);
+        let ended = self.process.ended();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.errors);
+        ended
+    }
+
+    /// What it says about a configuration of the plugin that it only checks.
+    pub(crate) fn check(plugin: &str) -> Output {
+        let folder = tempfile::tempdir().expect("a directory for the configuration");
+        let nowhere = "127.0.0.1:9".parse().expect("an address");
+        let servers = Servers {
+            collector: nowhere,
+            shop: nowhere,
+        };
+        let mut bootstrap = servers.bootstrap(folder.path());
+        bootstrap["dynamic_resources"] = json!({});
+        let mut listener = listener(plugin);
+        if let Some(listener) = listener.as_object_mut() {
+            // Where the type of a message is given, it must not say it again.
+            listener.remove("@type");
+        }
+        bootstrap["static_resources"]["listeners"] = json!([listener]);
+        write(folder.path(), "envoy.json", &bootstrap);
+        let mut command = Command::new(program());
+        command.args(["--mode", "validate", "--config-path"]);
+        command.arg(folder.path().join("envoy.json"));
+        command.args(ALONE);
+        command.output().expect("envoy starts")
+    }
+}
+
+/// What lets several of them run at once.
+const ALONE: [&str; 2] = ["--use-dynamic-base-id", "--disable-hot-restart"];
+
+impl Servers {
+    fn bootstrap(self, folder: &Path) -> Value {
+        json!({
+            "node": {"id": "test", "cluster": "test"},
+            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "dynamic_resources": {"lds_config": {
+                "resource_api_version": "V3",
+                "path_config_source": {
+                    "path": folder.join("lds.json"),
+                    "watched_directory": {"path": folder},
+                },
+            }},
+            "static_resources": {"clusters": [
+                cluster("collector", self.collector),
+                cluster("shop", self.shop),
+            ]},
+        })
+    }
+}
+
+fn cluster(name: &str, address: SocketAddr) -> Value {
+    let socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
+    let endpoint = json!({"endpoint": {"address": {"socket_address": socket}}});
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    })
+}
+
+fn listeners(plugin: &Value) -> Value {
+    json!({"resources": [listener(&plugin.to_string())]})
+}
+
+/// `/local` is answered by the proxy itself, everything else by the shop.
+fn listener(plugin: &str) -> Value {
+    let text =
+        |value: &str| json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": value});
+    let filter = |name: &str, settings: Value| json!({"name": name, "typed_config": settings});
+    let wasm = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": "surgetank",
+            "root_id": "surgetank",
+            "failure_policy": "FAIL_CLOSED",
+            "configuration": text(plugin),
+            "vm_config": {
+                "vm_id": "surgetank",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": module()}},
+            },
+        },
+    });
+    let router = json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"});
+    let local = json!({
+        "match": {"prefix": "/local"},
+        "direct_response": {"status": 200, "body": {"inline_string": "ok"}},
+    });
+    let all = json!({"match": {"prefix": "/"}, "route": {"cluster": "shop", "timeout": "60s"}});
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "main",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [local, all]}]},
+        "http_filters": [filter("surgetank", wasm), filter("envoy.filters.http.router", router)],
+    });
+    json!({
+        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+        "name": "main",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [filter("envoy.filters.network.http_connection_manager", manager)]}],
+    })
+}
+
+fn write(folder: &Path, name: &str, content: &Value) {
+    std::fs::write(folder.join(name), content.to_string()).expect("the directory can be written to");
+}
+
+/// What `look` finds, as soon as it does.
+#[track_caller]
+pub(crate) fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(now() < until, "not within {PATIENCE:?}: {what}");
+        pause();
+    }
+}

@@ -1,0 +1,110 @@
+//! A client that keeps its connection: enough of HTTP/1.1 to ask a proxy and to read its answer.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use surgetank_tests::upstream::PATIENCE;
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// Value of the first header of this name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A connection to a proxy.
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the proxy listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_nodelay(true).expect("no delay");
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// Asks and reads the answer; a connection that the proxy closes (when it drains) is an error of the test.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nhost: shop.example\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        text.push_str(body);
+        self.stream
+            .get_mut()
+            .write_all(text.as_bytes())
+            .expect("the proxy reads");
+        self.read()
+            .unwrap_or_else(|| panic!("no answer to {method} {path}"))
+    }
+
+    /// `GET` of a path.
+    #[track_caller]
+    pub(crate) fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask("GET", path, headers, "")
+    }
+
+    fn read(&mut self) -> Option<Answer> {
+        let status = self.line()?.split(' ').nth(1)?.parse().ok()?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            let Some((name, value)) = line.split_once(": ") else {
+                break;
+            };
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let mut answer = Answer {
+            status,
+            headers,
+            body: String::new(),
+        };
+        let length = answer.header("content-length").map(|length| length.parse().ok());
+        let mut body = Vec::new();
+        match length {
+            Some(length) => {
+                body.resize(length?, 0);
+                self.stream.read_exact(&mut body).ok()?;
+            }
+            None => self.read_chunks(&mut body)?,
+        }
+        answer.body = String::from_utf8_lossy(&body).into_owned();
+        Some(answer)
+    }
+
+    fn read_chunks(&mut self, body: &mut Vec<u8>) -> Option<()> {
+        loop {
+            let length = usize::from_str_radix(&self.line()?, 16).ok()?;
+            let start = body.len();
+            body.resize(start + length, 0);
+            self.stream.read_exact(body.get_mut(start..)?).ok()?;
+            self.line()?;
+            if length == 0 {
+                return Some(());
+            }
+        }
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line).ok()?;
+        (read > 0).then(|| line.trim_end().to_owned())
+    }
+}
