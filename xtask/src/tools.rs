@@ -56,6 +56,13 @@ pub(crate) const CARGO_DENY: Tool = Tool::Cargo {
     options: "--no-default-features",
 };
 
+/// Runs cargo once for every combination of features.
+pub(crate) const CARGO_HACK: Tool = Tool::Cargo {
+    name: "cargo-hack",
+    version: "0.6.46",
+    options: "",
+};
+
 /// Builds and runs fuzzers.
 pub(crate) const CARGO_FUZZ: Tool = Tool::Cargo {
     name: "cargo-fuzz",
@@ -150,9 +157,10 @@ impl Tool {
                     line.starts_with(part)
                 })
             }),
+            // Cargo's own book: not every subcommand tells its version in the same way.
             Self::Cargo { name, version, .. } => {
-                has_line(&format!("target/tools/bin/{name} --version"), |line| {
-                    line.ends_with(version)
+                has_line("cargo install --list --root target/tools", |line| {
+                    line == format!("{name} v{version}:")
                 })
             }
             Self::System { program, .. } => is_on_path(program),
