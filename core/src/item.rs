@@ -54,6 +54,8 @@ impl Priority {
     }
 }
 /// What became of a record call. Recording never fails otherwise and never blocks.
+///
+/// Exhaustive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "a dropped record is counted already, but the caller may want to know"]
 pub enum Outcome {
@@ -101,6 +103,8 @@ impl Form {
 }
 
 /// OTLP signal; each has its own endpoint and its own request message.
+///
+/// Exhaustive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Signal {

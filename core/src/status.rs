@@ -10,6 +10,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, SerializeStruct, Seriali
 
 /// Events that should not happen, counted since the engine was made.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
+#[non_exhaustive]
 pub struct Counters {
     /// Outcomes for requests that were settled already or never existed.
     pub stale_answers: u32,
@@ -23,6 +24,7 @@ pub struct Counters {
 
 /// How full the queue is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct QueueFill {
     /// Blocks in use.
     pub used_blocks: u32,
@@ -43,6 +45,7 @@ impl QueueFill {
 
 /// Health, fill, factor and sums of an engine, borrowed from it. Holds no payload and no secret.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
+#[non_exhaustive]
 pub struct Status<'a> {
     /// Level and causes.
     pub health: Health,

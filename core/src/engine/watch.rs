@@ -26,6 +26,7 @@ pub struct HostProbe {
 
 /// One destination at a glance.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct DestinationStatus {
     /// Records waiting in its lanes, most important lane first.
     pub waiting: [u32; Priority::COUNT],

@@ -100,6 +100,7 @@ struct Process {
 
 /// Something recorded that got an identifier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Capture {
     /// Its identifier; all zero ([`EventId::NIL`]) when it was refused before there was anything to identify.
     pub id: EventId,

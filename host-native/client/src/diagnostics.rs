@@ -29,6 +29,7 @@ pub type DiagnosticCallback = Arc<dyn Fn(&Diagnostic) + Send + Sync>;
 
 /// One piece of news.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Diagnostic {
     /// What happened.
     pub event: DiagnosticEvent,
@@ -200,6 +201,7 @@ fn write_settlement(f: &mut fmt::Formatter<'_>, settlement: &Settlement) -> fmt:
 
 /// How the callback fared.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[non_exhaustive]
 pub struct DiagnosticCounts {
     /// Diagnostics handed to the callback.
     pub told: u64,

@@ -127,6 +127,7 @@ pub struct BatchEnvironment {
 
 /// A variable that was ignored, or that means less than it seems to.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Warning {
     /// Name of the variable.
     pub variable: String,

@@ -71,6 +71,7 @@ pub enum WorkerState {
 
 /// Memory in use.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Fill {
     /// Bytes in use.
     pub used_bytes: u64,
