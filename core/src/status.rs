@@ -10,7 +10,6 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, SerializeStruct, Seriali
 
 /// Events that should not happen, counted since the engine was made.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
-#[non_exhaustive]
 pub struct Counters {
     /// Outcomes for requests that were settled already or never existed.
     pub stale_answers: u32,

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds and runs `tests/bench`, which measures and writes `tests/bench/REPORT.md`.
+//! `cargo xtask bench`: builds and runs `tests/bench`, which measures and writes `tests/bench/REPORT.md` and its charts.
 
 use anyhow::Result;
 
@@ -6,10 +6,11 @@ use crate::command::run;
 use crate::tools::{self, VALGRIND, WRK};
 
 /// The parts that can be named.
-pub(crate) const PARTS: [&str; 5] = ["engine", "queues", "wire", "client", "sidecar"];
+pub(crate) const PARTS: [&str; 6] = ["engine", "queues", "wire", "calls", "delivery", "sidecar"];
 
-/// Measures these parts, all of them when none is named; only then is the report written.
-pub(crate) fn bench(only: &[String]) -> Result<()> {
+/// Measures these parts, all of them when none is named; only then, and when it is not `quick`, the report in the tree is
+/// written. Otherwise it goes to `target/bench/scratch`.
+pub(crate) fn bench(only: &[String], quick: bool) -> Result<()> {
     let named = |part: &str| only.is_empty() || only.iter().any(|one| one == part);
     let mut needed = vec![VALGRIND];
     if named("sidecar") {
@@ -19,10 +20,13 @@ pub(crate) fn bench(only: &[String]) -> Result<()> {
     if named("sidecar") {
         run("cargo build --release --package surgetank-sidecar")?;
     }
-    let parts: String = only.iter().map(|part| format!(" --only {part}")).collect();
+    let mut asked: String = only.iter().map(|part| format!(" --only {part}")).collect();
+    if quick {
+        asked.push_str(" --quick");
+    }
     run("cargo build --release --manifest-path tests/bench/Cargo.toml --target-dir target/bench")?;
     run(&format!(
-        "target/bench/release/surgetank-bench report --to tests/bench/REPORT.md --scratch target/bench/scratch \
-         --sidecar target/release/surgetank{parts}"
+        "target/bench/release/surgetank-bench report --to tests/bench --scratch target/bench/scratch \
+         --sidecar target/release/surgetank{asked}"
     ))
 }

@@ -3,7 +3,7 @@
 //! - `setup` installs what the checks need and says what it did; it is quick when nothing is missing.
 //! - `browser` builds the npm package.
 //! - `fuzz` looks for new inputs that break a fuzz target.
-//! - `bench` measures and writes `tests/bench/REPORT.md`.
+//! - `bench` measures and writes `tests/bench/REPORT.md` with its charts.
 //! - `wasm` builds the WebAssembly modules into `dist/`.
 //! - `test` runs every check of [`steps::STEPS`], all of them even when one fails, and sums up.
 //!
@@ -54,11 +54,14 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Measure, and write `tests/bench/REPORT.md`.
+    /// Measure, and write `tests/bench/REPORT.md` with its charts.
     Bench {
-        /// Measure only this part and show it (may be given several times); the report stays as it is.
+        /// Measure only this part and show it (may be given several times); the report in the tree stays as it is.
         #[arg(long, value_name = "PART", value_parser = bench::PARTS)]
         only: Vec<String>,
+        /// Short runs, a tenth of everything that is timed: to see that it works.
+        #[arg(long)]
+        quick: bool,
     },
     /// Build, check and optimise the WebAssembly modules into `dist/`.
     Wasm,
@@ -78,7 +81,7 @@ fn main() -> ExitCode {
         Task::Setup => tools::ensure(&steps::tools_of(steps::STEPS)).map(|()| true),
         Task::Browser => browser::build().map(|()| true),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds).map(|()| true),
-        Task::Bench { only } => bench::bench(&only).map(|()| true),
+        Task::Bench { only, quick } => bench::bench(&only, quick).map(|()| true),
         Task::Wasm => wasm::make().map(|()| true),
         Task::Test { list: true, .. } => {
             steps::STEPS

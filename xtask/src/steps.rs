@@ -55,11 +55,12 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "bench-builds",
-        shows: "the benchmarks compile without what they compare with, and no lint fires",
+        shows: "the benchmarks compile without what they compare with, no lint fires, and their own tests pass",
         tools: &[Tool::Component("clippy")],
         lines: &[
             "cargo clippy --manifest-path tests/bench/Cargo.toml --no-default-features --all-targets \
              --target-dir target -- -D warnings",
+            "cargo test --manifest-path tests/bench/Cargo.toml --no-default-features --target-dir target",
         ],
         then: None,
     },

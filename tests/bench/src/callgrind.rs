@@ -1,18 +1,23 @@
-//! Runs a case of this program under callgrind and reads what it wrote.
+//! Runs this program under callgrind and reads what it wrote.
 //!
 //! Counting is switched on by the functions of [`glass`](crate::glass), on the thread that calls them. Calls of the
 //! allocator are counted in the same run, by name.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::glass::Phase;
+use crate::times::now;
 
 /// Names under which the C library takes memory from its heap.
 const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
+
+/// A run that takes longer has failed; the longest takes a few seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What one run counted.
 #[derive(Clone, Debug, Default)]
@@ -38,21 +43,64 @@ pub(crate) fn version() -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs `case` for `rounds` rounds.
-pub(crate) fn run(case: &str, rounds: u32, folder: &Path) -> Result<Counted> {
-    let file = folder.join(format!("callgrind-{case}"));
-    let status = Command::new("valgrind")
-        .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
-        .arg("--toggle-collect=surgetank_bench::glass::*")
+/// Runs this program with those arguments and counts what is under the glass.
+pub(crate) fn run(arguments: &[&str], folder: &Path) -> Result<Counted> {
+    let toggle = "--toggle-collect=surgetank_bench::glass::*";
+    let text = written(&["--collect-atstart=no", toggle], arguments, folder)?;
+    Ok(read(&text))
+}
+
+/// Runs this program with those arguments and counts all of it, every thread, from its start to its end.
+pub(crate) fn whole(arguments: &[&str], folder: &Path) -> Result<u64> {
+    let text = written(&[], arguments, folder)?;
+    let totals = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let total = totals.and_then(|total| total.trim().parse().ok());
+    total.context("callgrind wrote no sum")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "std has no wait with a deadline for a process"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+/// What callgrind writes about a run.
+fn written(options: &[&str], arguments: &[&str], folder: &Path) -> Result<String> {
+    let file = folder.join("callgrind");
+    let mut child = Command::new("valgrind")
+        .args(["--tool=callgrind", "--quiet"])
+        .args(options)
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(std::env::current_exe()?)
-        .args(["case", case, &rounds.to_string()])
-        .status()
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
         .context("valgrind is needed: `apt-get install valgrind`")?;
-    ensure!(status.success(), "case {case} failed under callgrind ({status})");
+    let begun = now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            bail!(
+                "{arguments:?} did not end under callgrind in {} s",
+                PATIENCE.as_secs()
+            );
+        }
+        pause();
+    };
+    ensure!(
+        status.success(),
+        "{arguments:?} failed under callgrind ({status})"
+    );
     let text = std::fs::read_to_string(&file)?;
     std::fs::remove_file(&file)?;
-    Ok(read(&text))
+    Ok(text)
 }
 
 /// Reads callgrind's format: `fn=` opens a function, then a line per place with its cost; a `calls=` line is followed by

@@ -1,41 +1,52 @@
 //! Figures: what surgetank costs, beside other software. `cargo xtask bench` runs it; see CONTRIBUTING.
 //!
-//! Instructions are the figures that count: they are the same on a busy machine. Wall times are not, and stand only where
-//! nothing else can (the sidecar under load).
+//! Instructions are the figures that count: they are the same on a busy machine. Wall times are not; they stand beside
+//! them with the number of runs, and where nothing else can (rates, the sidecar under load).
 #![allow(clippy::print_stdout, reason = "this program talks to a terminal")]
 
 mod callgrind;
 mod cases;
-mod client;
+mod charts;
 mod engine;
 mod glass;
+mod load;
 mod queues;
 mod report;
+mod runs;
 mod sidecar;
+mod subjects;
+mod times;
 mod upstream;
 mod wire;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use cases::{CASES, Group};
+use cases::{CASES, Part};
 use clap::Parser;
+use glass::Glass;
+use queues::{QUEUES, Records, Task};
+use subjects::{Entry, SUBJECTS, Setting};
+use surgetank::Compression;
 
 /// Measures, and writes a report.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
-    task: Task,
+    task: What,
 }
 
 #[derive(clap::Subcommand)]
-enum Task {
+enum What {
     /// Measure and write the report.
     Report {
         /// Only these parts (all when none is given); a report of parts is shown, not written.
         #[arg(long)]
-        only: Vec<Group>,
-        /// Where the report goes.
+        only: Vec<Part>,
+        /// Short runs, one of each: to see that it works. Nothing is written.
+        #[arg(long)]
+        quick: bool,
+        /// The folder for the report and its charts.
         #[arg(long)]
         to: PathBuf,
         /// Where passing files go.
@@ -45,38 +56,168 @@ enum Task {
         #[arg(long)]
         sidecar: PathBuf,
     },
-    /// Run one case in this process: what callgrind is pointed at.
-    Case {
-        /// Its name.
-        name: String,
-        /// How often.
+    /// The server: prints its address, and its counts for every line on its input.
+    Upstream { mode: upstream::Mode },
+    /// A case of the core, for callgrind.
+    Case { name: String, rounds: u32 },
+    /// A queue on one thread, for callgrind.
+    Count {
+        queue: String,
+        records: Records,
         rounds: u32,
     },
+    /// A queue with threads, against the clock.
+    Time {
+        queue: String,
+        records: Records,
+        producers: usize,
+        calls: usize,
+    },
+    /// A subject's recording call, for callgrind.
+    Call {
+        subject: String,
+        upstream: String,
+        rounds: u32,
+        /// Every call is to be refused because of the server's limits.
+        #[arg(long)]
+        refused: bool,
+    },
+    /// A subject as a whole process.
+    Load {
+        subject: String,
+        upstream: String,
+        /// surgetank's: `none`, `gzip` or `zstd`.
+        compression: Compressed,
+        #[command(subcommand)]
+        job: load::Job,
+    },
+}
+
+/// The names of surgetank's ways to compress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Compressed {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compressed {
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    const fn setting(self) -> Compression {
+        match self {
+            Self::None => Compression::None,
+            Self::Gzip => Compression::Gzip,
+            Self::Zstd => Compression::Zstd,
+        }
+    }
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().task {
-        Task::Report {
+        What::Report {
             only,
+            quick,
             to,
             scratch,
             sidecar,
+        } => report::write(&report::Order {
+            only,
+            quick,
+            to,
+            scratch,
+            sidecar,
+        }),
+        What::Upstream { mode } => upstream::serve(mode),
+        What::Case { name, rounds } => {
+            let case = CASES.iter().find(|case| case.name == name);
+            let case = case.with_context(|| format!("no case {name}"))?;
+            // Once to warm up.
+            (case.run)(Glass { counting: false }, 2);
+            (case.run)(Glass { counting: true }, rounds);
+            Ok(())
+        }
+        What::Count {
+            queue,
+            records,
+            rounds,
         } => {
-            std::fs::create_dir_all(&scratch)?;
-            let text = report::of(&only, &scratch, &sidecar)?;
-            println!("{text}");
-            if only.is_empty() {
-                std::fs::write(&to, text).with_context(|| format!("could not write {}", to.display()))?;
+            for (counting, rounds) in [(false, 2), (true, rounds)] {
+                let glass = Glass { counting };
+                play(&queue, records, &mut Task::Count { glass, rounds })?;
             }
             Ok(())
         }
-        Task::Case { name, rounds } => {
-            let case = CASES
-                .iter()
-                .find(|case| case.name == name)
-                .with_context(|| format!("no case {name}"))?;
-            case.run(rounds);
+        What::Time {
+            queue,
+            records,
+            producers,
+            calls,
+        } => {
+            let mut task = Task::Time {
+                producers,
+                calls: calls / producers,
+                times: times::Times::default(),
+            };
+            play(&queue, records, &mut task)?;
+            if let Task::Time { times, .. } = task {
+                println!("{}", times.line());
+            }
+            Ok(())
+        }
+        What::Call {
+            subject,
+            upstream,
+            rounds,
+            refused,
+        } => {
+            let entry = entry(&subject)?;
+            let setting = Setting {
+                upstream,
+                compression: Compression::None,
+            };
+            let glass = Glass { counting: true };
+            if refused {
+                let refuse = entry.refuse.context("nothing refuses it")?;
+                refuse(&setting, glass, rounds);
+            } else {
+                (entry.count)(&setting, glass, rounds, entry.burst);
+            }
+            Ok(())
+        }
+        What::Load {
+            subject,
+            upstream,
+            compression,
+            job,
+        } => {
+            let setting = Setting {
+                upstream,
+                compression: compression.setting(),
+            };
+            (entry(&subject)?.load)(&setting, &job);
             Ok(())
         }
     }
+}
+
+fn entry(name: &str) -> Result<&'static Entry> {
+    let entry = SUBJECTS.iter().find(|entry| entry.name == name);
+    entry.with_context(|| format!("no subject {name}"))
+}
+
+fn play(name: &str, records: Records, task: &mut Task) -> Result<()> {
+    let queue = QUEUES.iter().find(|queue| queue.name == name);
+    let queue = queue.with_context(|| format!("no queue {name}"))?;
+    let play = queue.of(records).context("it cannot hold such records")?;
+    play(task);
+    Ok(())
 }

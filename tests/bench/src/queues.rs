@@ -1,141 +1,108 @@
-//! Into a queue, out of it, and refused when it is full: the intake, and queues of fixed slots beside it.
+//! Into a queue, out of it, and refused when it is full: the intake, and other queues beside it, counted on one thread
+//! and timed under several.
 
-use std::hint::black_box;
-
-use surgetank_core::intake::{Budget, Intake};
-use surgetank_core::item::{Category, DestinationId, Form, Header, Outcome};
-
-use crate::glass::{Glass, Phase};
-
-/// Records of a round: put in, then taken out.
-const ROUND: usize = 100;
-
-/// Copies in, lends out: a consumer reads in place.
-pub(crate) fn intake<const BYTES: usize>(glass: Glass, rounds: u32) {
-    let intake = Intake::allocate(1 << 18).expect("a power of two");
-    let mut consumer = intake.consumer().expect("the only one");
-    let header = Header::new(DestinationId::default(), Form::Envelope, Category::Error, 1);
-    let payload = [7u8; BYTES];
-    for _ in 0..rounds {
-        glass.look(Phase::Record, || {
-            for _ in 0..ROUND {
-                let _ = black_box(intake.push(black_box(&header), black_box(&payload)));
-            }
-        });
-        glass.look(Phase::Pop, || {
-            consumer.drain(Budget::ALL, |item| {
-                black_box((&item.header, item.payload));
-            });
-        });
-    }
-    while intake.push(&header, &payload).outcome == Outcome::Queued {}
-    for _ in 0..rounds {
-        glass.look(Phase::Refuse, || {
-            for _ in 0..ROUND {
-                let _ = black_box(intake.push(black_box(&header), black_box(&payload)));
-            }
-        });
-    }
-}
-
+mod intake;
 #[cfg(feature = "peers")]
-pub(crate) mod peers {
-    //! Each copies its slot in and out: that is what a queue of values does.
+mod peers;
+mod play;
 
-    use super::*;
+pub(crate) use play::Task;
 
-    /// Slots, a power of two and more than a round.
-    const SLOTS: usize = 128;
+/// One queue.
+pub(crate) struct Queue {
+    pub(crate) name: &'static str,
+    pub(crate) shows: &'static str,
+    pub(crate) ours: bool,
+    /// Takes several producers.
+    pub(crate) several: bool,
+    /// Plays with records of each kind; `None` where it cannot hold them.
+    pub(crate) small: fn(&mut Task),
+    pub(crate) large: fn(&mut Task),
+    pub(crate) mixed: Option<fn(&mut Task)>,
+}
 
-    fn rounds_of<const BYTES: usize>(
-        glass: Glass,
-        rounds: u32,
-        mut push: impl FnMut(&[u8; BYTES]) -> bool,
-        mut pop: impl FnMut(),
-    ) {
-        let record = [7u8; BYTES];
-        for _ in 0..rounds {
-            glass.look(Phase::Record, || {
-                for _ in 0..ROUND {
-                    black_box(push(black_box(&record)));
-                }
-            });
-            glass.look(Phase::Pop, || {
-                for _ in 0..ROUND {
-                    pop();
-                }
-            });
+/// Records that are put in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Records {
+    /// 64 B each.
+    Small,
+    /// 1 KiB each.
+    Large,
+    /// 64 B to 64 KiB, as many between 64 and 128 B as between 32 and 64 KiB.
+    Mixed,
+}
+
+impl Records {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+            Self::Mixed => "mixed",
         }
-        while push(&record) {}
-        for _ in 0..rounds {
-            glass.look(Phase::Refuse, || {
-                for _ in 0..ROUND {
-                    black_box(push(black_box(&record)));
-                }
-            });
-        }
     }
 
-    pub(crate) fn array_queue<const BYTES: usize>(glass: Glass, rounds: u32) {
-        let queue = crossbeam_queue::ArrayQueue::<[u8; BYTES]>::new(SLOTS);
-        let pop = || {
-            black_box(&queue.pop());
-        };
-        rounds_of::<BYTES>(glass, rounds, |record| queue.push(*record).is_ok(), pop);
-    }
-
-    #[expect(deprecated, reason = "it is the mark to compare with")]
-    pub(crate) fn heapless_mpmc<const BYTES: usize>(glass: Glass, rounds: u32) {
-        let queue = Box::new(heapless::mpmc::Queue::<[u8; BYTES], SLOTS>::new());
-        let pop = || {
-            black_box(&queue.dequeue());
-        };
-        rounds_of::<BYTES>(glass, rounds, |record| queue.enqueue(*record).is_ok(), pop);
-    }
-
-    pub(crate) fn rtrb<const BYTES: usize>(glass: Glass, rounds: u32) {
-        let (mut producer, mut consumer) = ::rtrb::RingBuffer::<[u8; BYTES]>::new(SLOTS);
-        let pop = || {
-            black_box(&consumer.pop());
-        };
-        rounds_of::<BYTES>(glass, rounds, |record| producer.push(*record).is_ok(), pop);
-    }
-
-    /// Copies in, lends out, like the intake.
-    pub(crate) fn bbqueue<const BYTES: usize>(glass: Glass, rounds: u32) {
-        let queue = Box::new(::bbqueue::nicknames::Churrasco::<{ 1 << 18 }>::new());
-        let (producer, consumer) = (queue.framed_producer(), queue.framed_consumer());
-        let record = [7u8; BYTES];
-        let push = || match producer.grant(BYTES as u16) {
-            Ok(mut grant) => {
-                grant[..BYTES].copy_from_slice(black_box(&record));
-                grant.commit(BYTES as u16);
-                true
-            }
-            Err(_) => false,
-        };
-        for _ in 0..rounds {
-            glass.look(Phase::Record, || {
-                for _ in 0..ROUND {
-                    black_box(push());
-                }
-            });
-            glass.look(Phase::Pop, || {
-                for _ in 0..ROUND {
-                    if let Ok(grant) = consumer.read() {
-                        black_box(&grant[..]);
-                        grant.release();
-                    }
-                }
-            });
-        }
-        while push() {}
-        for _ in 0..rounds {
-            glass.look(Phase::Refuse, || {
-                for _ in 0..ROUND {
-                    black_box(push());
-                }
-            });
+    pub(crate) const fn shows(self) -> &'static str {
+        match self {
+            Self::Small => "64 B",
+            Self::Large => "1 KiB",
+            Self::Mixed => "64 B to 64 KiB",
         }
     }
 }
+
+impl Queue {
+    pub(crate) fn of(&self, records: Records) -> Option<fn(&mut Task)> {
+        match records {
+            Records::Small => Some(self.small),
+            Records::Large => Some(self.large),
+            Records::Mixed => self.mixed,
+        }
+    }
+}
+
+/// A queue of values of fixed size, or of boxes with the last word.
+#[cfg(feature = "peers")]
+macro_rules! queue {
+    ($function:ident, $name:literal, $shows:literal, $several:literal, $mixed:expr) => {
+        Queue {
+            name: $name,
+            shows: $shows,
+            ours: false,
+            several: $several,
+            small: peers::$function::<64>,
+            large: peers::$function::<1024>,
+            mixed: $mixed,
+        }
+    };
+}
+
+#[rustfmt::skip]
+pub(crate) const QUEUES: &[Queue] = &[
+    Queue {
+        name: "intake",
+        shows: "surgetank intake",
+        ours: true,
+        several: true,
+        small: intake::fixed::<64>,
+        large: intake::fixed::<1024>,
+        mixed: Some(intake::mixed),
+    },
+    #[cfg(feature = "peers")]
+    queue!(nexus, "nexus", "nexus-logbuf mpsc (variable size)", true, Some(peers::nexus_mixed)),
+    #[cfg(feature = "peers")]
+    queue!(array_queue, "arrayqueue", "crossbeam ArrayQueue", true, Some(peers::array_queue_mixed)),
+    #[cfg(feature = "peers")]
+    queue!(heapless_mpmc, "heapless", "heapless mpmc", true, None),
+    #[cfg(feature = "peers")]
+    queue!(thingbuf, "thingbuf", "thingbuf, written in place", true, None),
+    #[cfg(feature = "peers")]
+    queue!(kanal, "kanal", "kanal", true, None),
+    #[cfg(feature = "peers")]
+    queue!(sync_channel, "sync_channel", "std sync_channel", true, None),
+    #[cfg(feature = "peers")]
+    queue!(flume, "flume", "flume", true, None),
+    #[cfg(feature = "peers")]
+    queue!(rtrb, "rtrb", "rtrb (one producer)", false, None),
+    #[cfg(feature = "peers")]
+    queue!(bbqueue, "bbqueue", "bbqueue (one producer), framed", false, None),
+];

@@ -1,80 +1,177 @@
-//! The report: a table per group, and what it was measured with.
+//! The report: what was measured, part by part, against what was aimed at.
+
+mod calls;
+mod delivery;
+mod figures;
+mod inside;
+mod queues;
+mod targets;
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::callgrind;
-use crate::cases::{CASES, Case, Group, phases};
-use crate::glass::Phase;
-use crate::{sidecar, wire};
+use crate::cases::Part;
+use crate::charts::Chart;
+use crate::{load, sidecar};
+use figures::Figures;
 
-/// Measures the groups of `only` (all of them when it is empty).
-pub(crate) fn of(only: &[Group], scratch: &Path, binary: &Path) -> Result<String> {
-    let mut text = heading()?;
-    let wanted = |group| only.is_empty() || only.contains(&group);
-    for (group, title, remark) in TABLES {
-        if wanted(*group) {
-            writeln!(text, "\n## {title}\n\n{remark}\n")?;
-            if *group == Group::Sidecar {
-                text.push_str(&sidecar::report(binary, scratch)?);
-            } else {
-                table(&mut text, *group, scratch)?;
-            }
-        }
-    }
-    Ok(text)
+/// What was asked for.
+pub(crate) struct Order {
+    /// Only these parts; all when there is none.
+    pub(crate) only: Vec<Part>,
+    pub(crate) quick: bool,
+    /// The folder for the report and its charts.
+    pub(crate) to: PathBuf,
+    pub(crate) scratch: PathBuf,
+    /// The sidecar's program.
+    pub(crate) sidecar: PathBuf,
 }
 
-const TABLES: &[(Group, &str, &str)] = &[
-    (
-        Group::Engine,
-        "Engine alone",
-        "Instructions per item at steady state: queue of 4 MiB, nothing limited, every answer 200. `batch` is every call of \
-         `poll` (the idle one, too) and the gate's word; `body` is the host's call of `write_body` into memory, which is not \
-         part of the sum. Allocations are calls of the allocator in all of it.",
-    ),
-    (
-        Group::Queues,
-        "Intake beside queues",
-        "Instructions per record. Queues of values copy a slot of fixed size in and out; the intake and bbqueue copy in and \
-         lend out. Only the intake, ArrayQueue and heapless take several producers; only the intake counts what it refuses \
-         and keeps shares for important records.",
-    ),
-    (
-        Group::Wire,
-        "Reading what arrives",
-        "Instructions to find out what an envelope counts for, and the same per byte.",
-    ),
-    (
-        Group::Client,
-        "Recording calls",
-        "Instructions and allocations on the thread that records, per call, the peers' calls included as they are documented.",
-    ),
-    (
-        Group::Sidecar,
-        "Sidecar under load",
-        "Release build (thin LTO), default memory of 128 MiB; `wrk`, sidecar and upstream share the cores, so rates and \
-         latencies are **wall times and noisy**. An upstream answers on loopback at once; what finds no room \
-         is refused with 503 at once: answered, but not taken.",
-    ),
+impl Order {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// How often what is timed is done.
+    fn runs(&self) -> usize {
+        if self.quick { 1 } else { 3 }
+    }
+
+    /// That much, or a tenth of it where it only has to be seen to work.
+    fn much(&self, full: usize) -> usize {
+        if self.quick { full / 10 } else { full }
+    }
+}
+
+/// What is gathered while measuring.
+#[derive(Default)]
+struct Report {
+    text: String,
+    figures: Figures,
+    charts: Vec<Chart>,
+}
+
+type Section = fn(&Order, &mut Report) -> Result<()>;
+
+const SECTIONS: [(Part, Section); 6] = [
+    (Part::Engine, inside::engine),
+    (Part::Queues, queues::section),
+    (Part::Wire, inside::wire),
+    (Part::Calls, calls::section),
+    (Part::Delivery, delivery::section),
+    (Part::Sidecar, sidecar_section),
 ];
 
-fn heading() -> Result<String> {
+/// Measures and shows; writes report and charts when everything was measured in full.
+pub(crate) fn write(order: &Order) -> Result<()> {
+    std::fs::create_dir_all(&order.scratch)?;
+    let mut report = Report::default();
+    for (part, section) in SECTIONS {
+        if order.wants(part) {
+            section(order, &mut report)?;
+        }
+    }
+    let text = format!(
+        "{}{}{}",
+        heading(order)?,
+        targets::table(&report.figures)?,
+        report.text
+    );
+    println!("{text}");
+    let whole = order.only.is_empty() && !order.quick;
+    let to = if whole { &order.to } else { &order.scratch };
+    let charts = to.join("charts");
+    std::fs::create_dir_all(&charts)?;
+    for chart in &report.charts {
+        chart.write(&charts)?;
+    }
+    let file = to.join("REPORT.md");
+    std::fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
+    eprintln!("written: {} and its charts", file.display());
+    Ok(())
+}
+
+impl Report {
+    /// Opens a section.
+    fn title(&mut self, title: &str, remark: &str) -> Result<()> {
+        writeln!(self.text, "\n## {title}\n\n{remark}\n")?;
+        Ok(())
+    }
+
+    /// The first two lines of a table.
+    fn head(&mut self, columns: &[&str]) -> Result<()> {
+        writeln!(
+            self.text,
+            "\n| {} |\n|{}",
+            columns.join(" | "),
+            "---|".repeat(columns.len())
+        )?;
+        Ok(())
+    }
+
+    fn row(&mut self, cells: &[String]) -> Result<()> {
+        writeln!(self.text, "| {} |", cells.join(" | "))?;
+        Ok(())
+    }
+
+    /// Shows a chart here and keeps it to be drawn.
+    fn chart(&mut self, chart: Chart) -> Result<()> {
+        writeln!(self.text, "\n![{}](charts/{}.svg)", chart.title, chart.name)?;
+        self.charts.push(chart);
+        Ok(())
+    }
+}
+
+fn heading(order: &Order) -> Result<String> {
     let mut text = String::from(
-        "# Figures\n\nWritten by `cargo xtask bench`. Instructions are counted by callgrind and do not depend on how busy the machine \
-         is; wall times do.\n\n",
+        "# Figures\n\nWritten by `cargo xtask bench`. **Instructions** are counted by callgrind and do not depend on how busy the machine \
+         is: they are the figures to quote. Wall times and rates depend on it, are noisy, and stand here with the number of their \
+         runs. What was tried on the way to them is in [FINDINGS.md](FINDINGS.md).\n\n",
     );
     let mut line = |name: &str, value: &str| writeln!(text, "- {name}: {}", value.trim());
     line("date", &output("date", &["-u", "+%Y-%m-%d"]))?;
     line("processor", &processor())?;
     line("system", &output("uname", &["-srm"]))?;
     line("compiler", &output("rustc", &["--version"]))?;
-    line("flags", "release, opt-level 3, fat LTO, one codegen unit")?;
+    line(
+        "flags",
+        "release, opt-level 3, fat LTO, one codegen unit, for everything in a table alike",
+    )?;
     line("counted by", &callgrind::version()?)?;
-    line("producers", "1")?;
+    line(
+        "timed by",
+        &format!(
+            "two looks at the clock, which take {} ns by themselves and are part of each time",
+            load::clock_cost().as_nanos()
+        ),
+    )?;
+    line(
+        "load average of the last minute when it was written",
+        std::fs::read_to_string("/proc/loadavg")?
+            .split(' ')
+            .next()
+            .unwrap_or("unknown"),
+    )?;
+    line(
+        "peers",
+        "`sentry` 0.49 with its own transport, `opentelemetry_sdk` and `opentelemetry-otlp` 0.33 over HTTP with protobuf, each \
+         with its defaults; exact versions in [Cargo.lock](Cargo.lock)",
+    )?;
+    line(
+        "server",
+        "a process of its own on loopback, which counts what it gets; what is called delivered is its count",
+    )?;
+    line(
+        "ratios",
+        "a row's figure divided by that of the best peer in the same table for the same kind of item",
+    )?;
+    if order.quick {
+        line("**short runs**", "to see that it works, not to quote")?;
+    }
     Ok(text)
 }
 
@@ -98,56 +195,15 @@ fn processor() -> String {
     format!("{}, {cores} cores", name.unwrap_or("unknown"))
 }
 
-fn table(text: &mut String, group: Group, scratch: &Path) -> Result<()> {
-    let phases = phases(group);
-    let summed = group == Group::Engine;
-    let mut head = vec!["item".to_owned()];
-    if summed {
-        head.push("record + batch + settle".to_owned());
-    }
-    head.extend(phases.iter().map(|phase| title(group, *phase).to_owned()));
-    if group == Group::Wire {
-        head.push("per byte".to_owned());
-    }
-    head.push("allocations".to_owned());
-    writeln!(text, "| {} |\n|{}", head.join(" | "), "---|".repeat(head.len()))?;
-    for case in CASES.iter().filter(|case| case.group == group) {
-        row(text, case, phases, summed, scratch)?;
-    }
-    Ok(())
-}
-
-const fn title(group: Group, phase: Phase) -> &'static str {
-    match (group, phase) {
-        (Group::Queues, Phase::Record) => "in",
-        (Group::Client | Group::Wire, Phase::Record) => "instructions",
-        (_, Phase::Record) => "record",
-        (_, Phase::Batch) => "batch",
-        (_, Phase::Body) => "body",
-        (_, Phase::Settle) => "settle",
-        (_, Phase::Pop) => "out",
-        (_, Phase::Refuse) => "refused",
-    }
-}
-
-fn row(text: &mut String, case: &Case, phases: &[Phase], summed: bool, scratch: &Path) -> Result<()> {
-    eprintln!("{} ...", case.name);
-    let counted = callgrind::run(case.name, case.rounds, scratch)?;
-    let items = f64::from(case.rounds) * f64::from(case.items);
-    let per_item = |count: u64| count as f64 / items;
-    let mut cells = vec![case.shows.to_owned()];
-    if summed {
-        let sum = [Phase::Record, Phase::Batch, Phase::Settle].map(|phase| counted.instructions(phase));
-        cells.push(format!("**{:.0}**", per_item(sum.iter().sum())));
-    }
-    for phase in phases {
-        cells.push(format!("{:.0}", per_item(counted.instructions(*phase))));
-    }
-    if let Some((_, bytes)) = wire::bytes().iter().find(|(name, _)| *name == case.name) {
-        let instructions = per_item(counted.instructions(Phase::Record));
-        cells.push(format!("{:.1}", instructions / *bytes as f64));
-    }
-    cells.push(format!("{:.1}", per_item(counted.allocations)));
-    writeln!(text, "| {} |", cells.join(" | "))?;
+fn sidecar_section(order: &Order, report: &mut Report) -> Result<()> {
+    report.title(
+        "Sidecar under load",
+        "Release build (thin LTO), default memory of 128 MiB; `wrk`, sidecar and upstream share the cores, so rates and \
+         latencies are **wall times and noisy**, one run each. An upstream answers on loopback at once; what finds no room \
+         is refused with 503 at once: answered, but not taken.",
+    )?;
+    report
+        .text
+        .push_str(&sidecar::report(&order.sidecar, &order.scratch)?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The sidecar under load: `wrk` sends envelopes over loopback, an upstream in this process answers at once.
+//! The sidecar under load: `wrk` sends envelopes over loopback, an upstream answers at once.
 //!
 //! These are wall times on whatever else the machine does, with load, sidecar and upstream on the same cores; processor
 //! time and memory are read from the system and are steadier.
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::upstream;
+use crate::upstream::{Mode, Upstream};
 
 /// How long each load lasts.
 const SECONDS: u64 = 5;
@@ -26,7 +26,7 @@ const LOADS: [(&str, usize, u32); 4] = [
 
 /// The table of both modes, and what the program itself takes.
 pub(crate) fn report(binary: &Path, scratch: &Path) -> Result<String> {
-    let address = upstream::start(upstream::OK)?;
+    let server = Upstream::start(Mode::Fast)?;
     let mut text = String::new();
     writeln!(
         text,
@@ -36,7 +36,7 @@ pub(crate) fn report(binary: &Path, scratch: &Path) -> Result<String> {
     for (mode, upstream) in [
         (
             "forwarding to an upstream that answers at once",
-            Some(format!("http://{address}")),
+            Some(format!("http://{}", server.address)),
         ),
         ("embedded store", None),
     ] {

@@ -1,62 +1,135 @@
-//! A server on loopback that answers every request at once, with the same answer.
+//! The server that everything is sent to: a process of its own on loopback, so that it is in nobody's figures, with the
+//! ways in which servers behave.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod recount;
+mod server;
 
-use anyhow::Result;
+pub(crate) use server::serve;
 
-/// Everything was taken.
-pub(crate) const OK: &str =
-    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
-/// Errors are limited for a minute.
-#[cfg_attr(not(feature = "peers"), allow(dead_code))]
-pub(crate) const LIMITED: &str = "HTTP/1.1 429 Too Many Requests\r\nX-Sentry-Rate-Limits: 60:error:key\r\n\
-                                  Content-Length: 0\r\n\r\n";
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Starts it, a thread per connection; it ends with the process.
-pub(crate) fn start(answer: &'static str) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            std::thread::spawn(move || serve(&connection, answer));
-        }
-    });
-    Ok(address)
+use anyhow::{Context, Result, ensure};
+
+/// How it answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// At once: 200.
+    Fast,
+    /// 200 after 50 ms.
+    Slow,
+    /// Takes connections and requests, answers nothing.
+    Stall,
+    /// 429, everything limited for a minute.
+    Limited,
+    /// 503, without a time to wait.
+    Unavailable,
+    /// Nobody listens.
+    Refuse,
 }
 
-/// Answers until the peer goes. The error is the peer's end or a request that no client of ours writes.
-fn serve(connection: &TcpStream, answer: &str) -> std::io::Result<()> {
-    connection.set_nodelay(true)?;
-    let mut reader = BufReader::with_capacity(64 * 1024, connection);
-    let mut out = connection;
-    let mut line = String::new();
-    loop {
-        let (mut length, mut chunked) = (0u64, false);
-        loop {
-            line.clear();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let header = line.trim_end().to_ascii_lowercase();
-            if let Some(value) = header.strip_prefix("content-length:") {
-                length = value.trim().parse().map_err(std::io::Error::other)?;
-            }
-            chunked |= header.starts_with("transfer-encoding:") && header.ends_with("chunked");
-            if header.is_empty() {
-                break;
-            }
+impl Mode {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Fast,
+        Self::Slow,
+        Self::Stall,
+        Self::Limited,
+        Self::Unavailable,
+        Self::Refuse,
+    ];
+
+    /// Its name on the command line, and in tables.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Slow => "slow",
+            Self::Stall => "stall",
+            Self::Limited => "limited",
+            Self::Unavailable => "unavailable",
+            Self::Refuse => "refuse",
         }
-        while chunked {
-            line.clear();
-            reader.read_line(&mut line)?;
-            length = u64::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
-            chunked = length > 0;
-            // A chunk, or the last one's absence, is followed by an empty line.
-            std::io::copy(&mut (&mut reader).take(length + 2), &mut std::io::sink())?;
-            length = 0;
+    }
+
+    /// The same in words.
+    pub(crate) const fn shows(self) -> &'static str {
+        match self {
+            Self::Fast => "answers at once",
+            Self::Slow => "answers after 50 ms",
+            Self::Stall => "never answers",
+            Self::Limited => "429 for 60 s",
+            Self::Unavailable => "503",
+            Self::Refuse => "refuses connections",
         }
-        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
-        out.write_all(answer.as_bytes())?;
+    }
+}
+
+/// What it got, by its own count.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Received {
+    pub(crate) requests: u64,
+    /// Events, transactions, logs and spans in bodies that were answered with 200.
+    pub(crate) items: u64,
+    /// Bytes of bodies, as they were sent.
+    pub(crate) body_bytes: u64,
+    /// The same with the heads of the requests.
+    pub(crate) wire_bytes: u64,
+}
+
+/// The server's process. It ends when this is dropped, and when the process that started it ends.
+pub(crate) struct Upstream {
+    child: Child,
+    /// A line asks for the count, the end ends the process.
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    pub(crate) address: String,
+}
+
+impl Upstream {
+    pub(crate) fn start(mode: Mode) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["upstream", mode.name()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("this program starts itself")?;
+        let questions = child.stdin.take().context("its input is a pipe")?;
+        let answers = BufReader::new(child.stdout.take().context("its output is a pipe")?);
+        let mut upstream = Self {
+            child,
+            questions,
+            answers,
+            address: String::new(),
+        };
+        upstream.address = upstream.line()?;
+        Ok(upstream)
+    }
+
+    /// What it got until now.
+    pub(crate) fn received(&mut self) -> Result<Received> {
+        self.questions.write_all(b"?\n")?;
+        let line = self.line()?;
+        let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let &[requests, items, body_bytes, wire_bytes] = numbers.as_slice() else {
+            anyhow::bail!("four numbers were to come, not `{line}`");
+        };
+        Ok(Received {
+            requests,
+            items,
+            body_bytes,
+            wire_bytes,
+        })
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        ensure!(self.answers.read_line(&mut line)? > 0, "the server has ended");
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
