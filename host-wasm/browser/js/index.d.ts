@@ -147,7 +147,6 @@ export interface SentryTransportOptions {
   headers?: Record<string, string>;
   /** For the engine, if this is the first that uses it. */
   surgetank?: EngineOptions;
-  [more: string]: unknown;
 }
 
 /** `Sentry.init({ dsn, transport: makeSurgetankTransport })` */

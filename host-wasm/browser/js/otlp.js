@@ -53,11 +53,8 @@ export function scope({ name, version } = {}) {
   return out.done();
 }
 
-function link(out, { traceId, spanId, traceState }) {
-  out.id(1, traceId);
-  out.id(2, spanId);
-  out.text(3, traceState && traceState.serialize());
-}
+/** Flags that say that it is known whether a context is remote, and whether it is. */
+const flagsOf = (traceFlags, isRemote) => (traceFlags & 0xff) | 0x100 | (isRemote ? 0x200 : 0);
 
 /** A `Span` of an ended span of the OpenTelemetry SDK (1.x and 2.x). */
 export function span(ended) {
@@ -85,9 +82,13 @@ export function span(ended) {
   out.unsigned(12, ended.droppedEventsCount);
   for (const one of ended.links || []) {
     out.message(13, () => {
-      link(out, one.context);
+      const { traceId, spanId, traceState, traceFlags, isRemote } = one.context;
+      out.id(1, traceId);
+      out.id(2, spanId);
+      out.text(3, traceState && traceState.serialize());
       attributes(out, 4, one.attributes);
       out.unsigned(5, one.droppedAttributesCount);
+      out.fixed32(6, flagsOf(traceFlags, isRemote));
     });
   }
   out.unsigned(14, ended.droppedLinksCount);
@@ -98,8 +99,7 @@ export function span(ended) {
       out.unsigned(3, code);
     });
   }
-  // The flags say that it is known whether the parent is remote, and whether it is.
-  out.fixed32(16, (context.traceFlags & 0xff) | 0x100 | (parent && parent.isRemote ? 0x200 : 0));
+  out.fixed32(16, flagsOf(context.traceFlags, parent && parent.isRemote));
   return out.done();
 }
 

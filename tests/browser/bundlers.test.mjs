@@ -1,0 +1,112 @@
+// The package in what people build with: each bundler makes a site, and the site sends an event.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+
+import { scenes } from './scene.mjs';
+import { eventsOf, pages } from './servers.mjs';
+import { modules, require, root } from './tools.mjs';
+
+const scene = scenes();
+
+// Within reach of the installed packages, as an application's own folder would be.
+const work = join(root, 'target/browser/sites');
+const html = (script) => `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="${script}"></script>`;
+const source = (from) => `import { init } from '${from}';
+const dsn = decodeURIComponent(location.hash.slice(1));
+const client = init({ dsn });
+client.captureMessage('built');
+window.ready = true;
+`;
+
+function site(name, from) {
+  const folder = join(work, name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'main.js'), source(from));
+  writeFileSync(join(folder, 'package.json'), '{"type":"module","private":true}');
+  return folder;
+}
+
+const BUILDERS = {
+  async 'Vite'() {
+    const folder = site('vite', 'surgetank');
+    writeFileSync(join(folder, 'index.html'), html('/main.js'));
+    const { build } = await import(pathToFileURL(join(modules, 'vite/dist/node/index.js')));
+    await build({ root: folder, logLevel: 'error', configFile: false, build: { outDir: join(folder, 'dist') } });
+    return join(folder, 'dist');
+  },
+  async 'webpack 5'() {
+    const folder = site('webpack', 'surgetank');
+    const webpack = require('webpack');
+    await new Promise((resolve, reject) => {
+      webpack(
+        { context: folder, mode: 'production', entry: './main.js', output: { path: join(folder, 'dist'), filename: 'main.js' } },
+        (error, stats) => (error || stats.hasErrors() ? reject(error || new Error(stats.toString())) : resolve()),
+      );
+    });
+    writeFileSync(join(folder, 'dist/index.html'), html('/main.js'));
+    return join(folder, 'dist');
+  },
+  async 'esbuild, with the module inside'() {
+    const folder = site('esbuild', 'surgetank/inline');
+    const outdir = join(folder, 'dist');
+    const entryPoints = [join(folder, 'main.js')];
+    await require('esbuild').build({ entryPoints, outdir, bundle: true, minify: true, format: 'esm', logLevel: 'error' });
+    writeFileSync(join(outdir, 'index.html'), html('/main.js'));
+    return outdir;
+  },
+};
+
+for (const [name, build] of Object.entries(BUILDERS)) {
+  test(
+    `a site built with ${name} sends`,
+    scene(async ({ context, dsn, away, complaints }) => {
+      const home = await pages({ folders: { '/': (await build()) + '/' } });
+      try {
+        const page = await context.newPage();
+        await page.goto(home.origin + '/index.html#' + encodeURIComponent(dsn));
+        await away.until((requests) => eventsOf(requests).some(({ message }) => message === 'built'));
+        assert.deepEqual(complaints, []);
+      } finally {
+        await home.close();
+      }
+    }),
+  );
+}
+
+test('the types are right for those who use them', async () => {
+  const folder = site('types', 'surgetank');
+  const program = `import { init, makeSurgetankTransport, SurgetankSpanExporter, SurgetankSpanProcessor } from 'surgetank';
+import * as Sentry from '@sentry/browser';
+import { BatchSpanProcessor, WebTracerProvider } from '@opentelemetry/sdk-trace-web';
+const client = init({ dsn: 'https://key@host/1', release: '1' });
+client.captureException(new Error('x'), { tags: { a: 'b' } });
+const span = client.startSpan('x', { attributes: { n: 1 } });
+client.log('warn', 'text', { n: 1 }, span);
+const health: 'healthy' | 'degraded' | 'unhealthy' = client.status().health;
+client.flush().then((done: boolean) => void [done, health]);
+Sentry.init({ dsn: 'https://key@host/1', transport: makeSurgetankTransport });
+new WebTracerProvider({
+  spanProcessors: [new SurgetankSpanProcessor(), new BatchSpanProcessor(new SurgetankSpanExporter({ endpoint: 'x' }))],
+});
+// @ts-expect-error: there is no such setting
+init({ dns: '' });
+`;
+  writeFileSync(join(folder, 'main.ts'), program);
+  const typescript = require('typescript');
+  const checked = typescript.createProgram([join(folder, 'main.ts')], {
+    module: typescript.ModuleKind.ESNext,
+    moduleResolution: typescript.ModuleResolutionKind.Bundler,
+    target: typescript.ScriptTarget.ES2022,
+    noEmit: true,
+    strict: true,
+    skipLibCheck: true,
+    types: [],
+  });
+  const complaints = typescript.getPreEmitDiagnostics(checked).map(({ messageText }) => typescript.flattenDiagnosticMessageText(messageText, '\n'));
+  assert.deepEqual(complaints, []);
+});

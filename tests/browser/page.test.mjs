@@ -1,0 +1,239 @@
+// The life of a page: it is hidden, closed, left, comes back; it throws in a loop; its policy forbids WebAssembly.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { PAGE, scenes } from './scene.mjs';
+import { eventsOf } from './servers.mjs';
+
+// The driver switches the back/forward cache off for everybody; here it is what is tested.
+const scene = scenes({ ignoreDefaultArgs: ['--disable-back-forward-cache'] });
+
+const start = (page, options) =>
+  page.evaluate((options) => {
+    window.client = S.init(options);
+    return window.client.page.loaded;
+  }, options);
+
+const messagesOf = (away) => eventsOf(away.requests).map(({ message }) => message);
+
+test(
+  'what was recorded last arrives when the page is closed',
+  scene(async ({ open, dsn, away }) => {
+    const page = await open();
+    await start(page, { dsn });
+    await page.evaluate(() => {
+      addEventListener('pagehide', () => client.captureMessage('in pagehide'), { once: true });
+      client.log('info', 'would wait for company');
+    });
+    await page.close({ runBeforeUnload: false });
+    await away.until((requests) => requests.some(({ body }) => body.includes('would wait for company')));
+  }),
+);
+
+test(
+  'what was recorded last arrives when the page is left',
+  scene(async ({ open, dsn, away, home }) => {
+    const page = await open();
+    await start(page, { dsn });
+    await page.evaluate((url) => {
+      client.log('info', 'would wait for company');
+      client.captureMessage('while leaving');
+      location.href = url;
+    }, home.origin + '/other.html');
+    await away.until((requests) => requests.some(({ body }) => body.includes('would wait for company')));
+    await away.until(() => messagesOf(away).includes('while leaving'));
+    assert.equal(messagesOf(away).length, 1, 'once');
+  }),
+);
+
+test(
+  'a hidden page sends at once, and hears the answer',
+  scene(async ({ open, dsn, away }) => {
+    const page = await open();
+    await start(page, { dsn });
+    await page.evaluate(() => {
+      client.log('info', 'would wait for company');
+      Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
+    await away.until((requests) => requests.length === 1);
+    await page.waitForFunction(() => client.status().categories.log_item.delivered === 1, undefined, { timeout: 60_000 });
+    assert.equal((await page.evaluate(() => client.status())).beacons, 0);
+  }),
+);
+
+test(
+  'a page that goes away says what the browser took, and goes on when it comes back',
+  scene(async ({ open, dsn, away, home }) => {
+    const page = await open();
+    await start(page, { dsn });
+    await page.evaluate(() => {
+      window.restored = new Promise((done) => addEventListener('pageshow', (event) => done(event.persisted)));
+      client.log('info', 'before');
+    });
+    await page.goto(home.origin + '/other.html');
+    await away.until((requests) => requests.some(({ body }) => body.includes('before')));
+    await page.goBack({ waitUntil: 'commit' });
+    const persisted = await page.evaluate(() => (window.client ? window.restored : false));
+    assert.equal(persisted, true, 'the back/forward cache kept the page');
+    const books = await page.evaluate(async () => {
+      client.log('info', 'after');
+      await client.flush(60_000);
+      return client.status();
+    });
+    assert.equal(books.beacons, 1);
+    assert.equal(books.categories.log_item.delivered, 2);
+    assert.equal(away.requests.filter(({ body }) => body.includes('before')).length, 1);
+  }),
+);
+
+test(
+  'ten thousand errors in a loop leave the page usable, and all are accounted for',
+  scene(async ({ open, dsn, away }) => {
+    const page = await open();
+    await start(page, { dsn });
+    const measured = await page.evaluate(async () => {
+      const tasks = [];
+      new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: 'longtask' });
+      const error = new Error('again and again');
+      // What the loop costs without us, so that a busy machine is not held against us.
+      const make = () => {
+        const began = performance.now();
+        for (let number = 0; number < 10_000; number++) void error.stack.length;
+        return performance.now() - began;
+      };
+      make();
+      const bare = make();
+      const began = performance.now();
+      for (let number = 0; number < 10_000; number++) client.captureException(error);
+      const ours = performance.now() - began - bare;
+      const flushed = await client.flush(60_000);
+      await new Promise((done) => setTimeout(done, 200));
+      return { ours, flushed, tasks, status: client.status() };
+    });
+    const { recorded, delivered, dropped } = measured.status.categories.error;
+    assert.equal(recorded, 10_000);
+    assert.equal(delivered + dropped, 10_000);
+    assert.ok(delivered > 0, 'some were sent');
+    assert.equal(new Set(eventsOf(away.requests).map(({ event_id }) => event_id)).size, delivered);
+    const refused = measured.status.dropped.find(({ reason }) => reason === 'buffer_overflow');
+    assert.ok(refused && refused.quantity > 5000, 'most are refused, for the time they would take');
+    console.log(`# the loop took ${measured.ours.toFixed(1)} ms of ours; long tasks: ${measured.tasks.map(Math.round)}; ${delivered} delivered`);
+  }),
+);
+
+test(
+  'a strict policy with wasm-unsafe-eval is enough',
+  scene(
+    async ({ open, dsn, away, complaints }) => {
+      const page = await open('/strict.html');
+      await page.waitForFunction(() => window.client.status().state === 'running', undefined, { timeout: 60_000 });
+      await page.evaluate((dsn) => {
+        S.init({ dsn, globalHandlers: false }).captureMessage('under a policy');
+      }, dsn);
+      await away.until(() => messagesOf(away).includes('under a policy'));
+      assert.deepEqual(complaints, []);
+    },
+    {
+      headers: {
+        'content-security-policy':
+          "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' http://127.0.0.1:*; img-src data:",
+      },
+      texts: {
+        '/strict.html': '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/start.js"></script>',
+        '/start.js':
+          "import * as S from '/surgetank/index.js'; window.S = S; window.client = S.init({ dsn: 'http://key@127.0.0.1:1/1' }); window.ready = true;",
+      },
+    },
+  ),
+);
+
+for (const [name, more] of [
+  [
+    'a policy that forbids WebAssembly',
+    { headers: { 'content-security-policy': "script-src 'self' 'unsafe-inline'; connect-src *" } },
+  ],
+  ['a browser without WebAssembly', { init: () => delete window.WebAssembly }],
+  ['a module that is not there', { texts: { '/index.html': PAGE.replace("window.S = S;", "window.S = { ...S, init: (o) => S.init({ ...o, wasm: '/not-here.wasm' }) };") } }],
+]) {
+  test(
+    `${name} harms nothing`,
+    scene(async ({ open, dsn, away, complaints }) => {
+      const page = await open();
+      await start(page, { dsn });
+      const said = await page.evaluate(async () => {
+        client.captureException(new Error('nobody hears'));
+        client.log('info', 'nobody hears');
+        const span = client.startSpan('nothing');
+        span.startSpan('nothing').end();
+        span.end();
+        return [client.status().state, client.status().why, await client.flush(100), await client.close(100)];
+      });
+      assert.equal(said[0], 'off');
+      assert.ok(said[1], 'it says why');
+      assert.deepEqual(said.slice(2), [true, true]);
+      assert.equal(away.requests.length, 0);
+      assert.deepEqual(complaints, []);
+    }, more),
+  );
+}
+
+test(
+  'wrong settings are said once and harm nothing',
+  scene(async ({ open, complaints }) => {
+    const page = await open();
+    const said = [];
+    page.on('console', (message) => said.push(message.text()));
+    const state = await page.evaluate(async () => {
+      const client = S.init({ dsn: 'no dsn' });
+      client.captureMessage('nobody hears');
+      client.startSpan('nothing').end();
+      await client.flush();
+      return client.status().state;
+    });
+    assert.equal(state, 'off');
+    assert.equal(said.length, 1);
+    assert.match(said[0], /not a DSN/);
+    assert.deepEqual(complaints, []);
+  }),
+);
+
+test(
+  'what is recorded while the module loads is kept',
+  scene(async ({ open, dsn, away }) => {
+    const page = await open();
+    await page.evaluate((dsn) => {
+      window.client = S.init({ dsn });
+      client.captureMessage('early');
+    }, dsn);
+    await away.until(() => messagesOf(away).includes('early'));
+  }),
+);
+
+test(
+  'a worker and a service worker send as a page does',
+  scene(
+    async ({ open, dsn, away }) => {
+      const page = await open();
+      await page.evaluate((dsn) => {
+        new Worker('/worker.js#' + encodeURIComponent(dsn), { type: 'module' });
+      }, dsn);
+      await away.until(() => messagesOf(away).includes('from a worker'));
+      await page.evaluate(async (dsn) => {
+        const registration = await navigator.serviceWorker.register('/service.js', { type: 'module' });
+        const worker = registration.installing || registration.waiting || registration.active;
+        worker.postMessage(dsn);
+      }, dsn);
+      await away.until(() => messagesOf(away).includes('from a service worker'));
+    },
+    {
+      texts: {
+        '/worker.js':
+          "import { init } from '/surgetank/index.js'; init({ dsn: decodeURIComponent(location.hash.slice(1)) }).captureMessage('from a worker');",
+        '/service.js':
+          "import { init } from '/surgetank/index.js'; onmessage = (event) => { const client = init({ dsn: event.data }); client.captureMessage('from a service worker'); event.waitUntil(client.flush(30000)); };",
+      },
+    },
+  ),
+);
