@@ -5,7 +5,7 @@
 //! anywhere; [`Request::write_body`] frames it straight from the queue into whatever the host has.
 
 use crate::breaker::Permit;
-use crate::item::{DestinationId, Priority, Signal};
+use crate::item::{Category, DestinationId, Priority, Signal};
 use crate::ledger::{self, Loss};
 use crate::limits::MAX_ORIGINS;
 use crate::queue::{self, Block, Chunks, List, RecordRef};
@@ -237,6 +237,18 @@ impl<'a> Request<'a> {
     #[must_use]
     pub const fn records(&self) -> u32 {
         self.slot.records.records()
+    }
+
+    /// Quantity of `category` in it, by the headers of its records: of a mixed envelope only what the header names. One
+    /// look at each record.
+    #[must_use]
+    pub fn quantity(&self, category: Category) -> u64 {
+        self.refs()
+            .filter_map(|(record, _)| queue::header(self.blocks, record))
+            .flat_map(|header| [Some(header.count), header.also])
+            .flatten()
+            .filter(|count| count.category == category)
+            .fold(0, |sum, count| sum.saturating_add(u64::from(count.quantity)))
     }
 
     /// Payload bytes in it, framing not included.

@@ -60,7 +60,7 @@ pub(crate) use clock::{wall, wall_nanos};
 pub use door::LiveLimits;
 pub use exporter::{Answer, Endpoint, Exporter, Outgoing};
 pub use origins::{MAX_SCOPE_BYTES, Origin, Origins};
-pub use status::{DestinationReport, Fill, Status, WorkerState, WorkerStatus};
+pub use status::{DestinationReport, Fill, InFlight, Status, WorkerState, WorkerStatus};
 pub use sums::Sums;
 #[cfg(feature = "opentelemetry")]
 pub(crate) use thread::on_delivery_thread;

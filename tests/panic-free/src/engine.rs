@@ -81,6 +81,7 @@ extern "C" fn engine_record() {
 extern "C" fn engine_poll() {
     with_engine(|engine, now, tape| match engine.poll(now) {
         Action::Send(request) => {
+            let _ = core::hint::black_box(request.quantity(Category::Span));
             let origins = [
                 Frame {
                     resource: tape.bytes(),

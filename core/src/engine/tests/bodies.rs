@@ -60,6 +60,29 @@ fn body(engine: &mut Small, now: Instant) -> (RequestId, Vec<u8>) {
     }
 }
 
+#[test]
+fn a_request_says_how_much_of_what_is_in_it() {
+    let (mut engine, to) = engine(DestinationConfig::OTLP);
+    for trace in 1..4 {
+        let header = Header::new(to, Form::OtlpRecord, Category::Span, 1).in_trace(TraceKey(trace));
+        record(&mut engine, header, b"a span");
+    }
+    engine.flush(Instant::ORIGIN);
+    let Action::Send(request) = engine.poll(Instant::ORIGIN) else {
+        panic!("nothing to send")
+    };
+    assert_eq!(request.quantity(Category::Span), 3);
+    assert_eq!(request.quantity(Category::LogItem), 0);
+    let (mut engine, to) = self::engine(DestinationConfig::SENTRY);
+    let header = Header::new(to, Form::Envelope, Category::Transaction, 1).also(Category::Span, 41);
+    record(&mut engine, header, b"{}\n{\"type\":\"transaction\"}\n{}\n");
+    let Action::Send(request) = engine.poll(Instant::ORIGIN) else {
+        panic!("nothing to send")
+    };
+    assert_eq!(request.quantity(Category::Span), 41);
+    assert_eq!(request.quantity(Category::Transaction), 1);
+}
+
 fn text(body: &[u8]) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }

@@ -323,6 +323,7 @@ pub(super) fn status<E: Exporter>(shared: &Shared<E>) -> Status {
         },
         queue: snapshot.queue,
         assembly: snapshot.assembly,
+        in_flight: snapshot.in_flight,
         intake: Fill {
             used_bytes: shared.intake.fill_bytes() as u64,
             capacity_bytes: shared.intake.capacity() as u64,

@@ -22,7 +22,7 @@ use super::clock::wall;
 use super::door::{Door, in_queue};
 use super::exporter::{Answer, Endpoint, Exporter, Outgoing};
 use super::origins::Origins;
-use super::status::{Fill, Snapshot, report};
+use super::status::{Fill, InFlight, Snapshot, report};
 use super::sums::Sums;
 use super::{DeliveryConfig, DeliveryError, DestinationSpec};
 use crate::body::Compressor;
@@ -40,7 +40,7 @@ pub(super) struct Kernel<E: Exporter> {
     engine: Engine<HeapStorage>,
     exporter: E,
     open: Vec<Option<Opened<E::Target>>>,
-    in_flight: Vec<(tokio::task::Id, RequestId)>,
+    in_flight: Vec<(tokio::task::Id, RequestId, InFlight)>,
     compressor: Compressor,
     diagnostics: Diagnostics,
     /// Sums of the engines before this one.
@@ -255,10 +255,10 @@ impl<E: Exporter> Kernel<E> {
                 (task, Err(Failure::Internal))
             }
         };
-        let Some(place) = self.in_flight.iter().position(|(known, _)| *known == task) else {
+        let Some(place) = self.in_flight.iter().position(|(known, ..)| *known == task) else {
             return;
         };
-        let (_, request) = self.in_flight.swap_remove(place);
+        let (_, request, _) = self.in_flight.swap_remove(place);
         // A stale answer is counted by the engine.
         let _ = match outcome {
             Ok(answer) => {
@@ -288,6 +288,10 @@ impl<E: Exporter> Kernel<E> {
                 Action::Send(request) => {
                     let id = request.id();
                     self.starting = Some(id);
+                    let in_flight = InFlight {
+                        spans: request.quantity(Category::Span),
+                        logs: request.quantity(Category::LogItem),
+                    };
                     let outgoing = prepare(&request, &self.open, &self.exporter, &mut self.compressor);
                     match outgoing {
                         Ok(outgoing) => {
@@ -299,7 +303,7 @@ impl<E: Exporter> Kernel<E> {
                                     .await
                                     .unwrap_or(Err(Failure::Timeout))
                             });
-                            self.in_flight.push((task.id(), id));
+                            self.in_flight.push((task.id(), id, in_flight));
                         }
                         Err(error) => {
                             if let Unsendable::Compression = error {
@@ -406,6 +410,8 @@ impl<E: Exporter> Kernel<E> {
                 capacity_bytes: capacity as u64,
             };
         }
+        let in_flight = self.in_flight.iter().map(|(.., in_flight)| *in_flight);
+        snapshot.in_flight = in_flight.fold(InFlight::default(), InFlight::plus);
         snapshot.factor = engine.factor();
         snapshot.stale_answers = counters.stale_answers;
         snapshot.stalls = counters.stalls;

@@ -25,6 +25,8 @@ pub struct Status {
     /// Spans that ended and wait for the root of their transaction, beside the queue. Its memory is reserved with the
     /// first of them. Always empty without feature `opentelemetry`.
     pub assembly: Fill,
+    /// What requests carry that no answer has come to.
+    pub in_flight: InFlight,
     /// The downsample factor: one root in 2^factor is kept. 0 to 10.
     pub downsample_factor: u8,
     /// Each destination that is open.
@@ -79,6 +81,25 @@ pub struct Fill {
     pub capacity_bytes: u64,
 }
 
+/// What requests carry that no answer has come to. It is queued as well: a record stays until it is settled.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[non_exhaustive]
+pub struct InFlight {
+    /// Spans, those of transactions included.
+    pub spans: u64,
+    /// Log records.
+    pub logs: u64,
+}
+
+impl InFlight {
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            spans: self.spans.saturating_add(other.spans),
+            logs: self.logs.saturating_add(other.logs),
+        }
+    }
+}
+
 /// One destination.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -110,6 +131,7 @@ pub(crate) struct Snapshot {
     pub(crate) health: Health,
     pub(crate) queue: Fill,
     pub(crate) assembly: Fill,
+    pub(crate) in_flight: InFlight,
     pub(crate) factor: u8,
     pub(crate) stale_answers: u32,
     pub(crate) stalls: u32,

@@ -25,14 +25,15 @@ static REPORTING: AtomicUsize = AtomicUsize::new(0);
 ///
 /// | metric | kind, unit | what it counts |
 /// |---|---|---|
-/// | `otel.sdk.processor.span.queue.size`, `otel.sdk.processor.log.queue.size` | up-down counter, `{span}`, `{log_record}` | recorded and neither delivered nor dropped; requests in flight included, whose records stay in the queue until they are settled |
+/// | `otel.sdk.processor.span.queue.size`, `otel.sdk.processor.log.queue.size` | up-down counter, `{span}`, `{log_record}` | recorded, not settled, and not in flight |
+/// | `otel.sdk.exporter.span.inflight`, `otel.sdk.exporter.log.inflight` | up-down counter | in requests that have no answer yet; back in the queue while a request waits for another attempt |
 /// | `otel.sdk.processor.span.processed`, `otel.sdk.processor.log.processed` | counter | without `error.type`: everything that was exported, well or not; with it: what was dropped before |
 /// | `otel.sdk.exporter.span.exported`, `otel.sdk.exporter.log.exported` | counter | without `error.type`: delivered; with it: what the server or the way to it cost |
 /// | `surgetank.queue.size`, `surgetank.queue.capacity` | up-down counter, `By` | the queue's memory |
 /// | `surgetank.delivered`, `surgetank.dropped` | counter, `{item}` | every category, as in [`Status::totals`], by `surgetank.category` and `surgetank.reason` |
 ///
-/// Each item is counted once, when what became of it is certain: a retry counts nothing. The columns of the first three
-/// by reason of a loss ([`DropReason`]):
+/// Each item is counted once, when what became of it is certain: a retry counts nothing. Where a loss is
+/// counted, by its reason ([`DropReason`]):
 ///
 /// | reason | metric | `error.type` |
 /// |---|---|---|
@@ -43,8 +44,7 @@ static REPORTING: AtomicUsize = AtomicUsize::new(0);
 /// | `server_rate_limited` | `exported` | `429` |
 /// | `sample_rate`, `backpressure` | neither: the span was never begun | |
 ///
-/// Not reported: `queue.capacity` in spans and `inflight`, since one memory, in bytes, holds everything until it is
-/// settled; `operation.duration`, since the engine does not keep it; `otel.sdk.span.*` and `otel.sdk.log.created`, which are
+/// Not reported: `queue.capacity` in spans, since one memory, in bytes, holds everything; `operation.duration`, since the engine does not keep it; `otel.sdk.span.*` and `otel.sdk.log.created`, which are
 /// the SDK's. A client with both protocols has one account, in which spans in transactions and Sentry's logs count, too.
 ///
 /// Reading costs a look at [`Client::status`], once for all instruments. They do not keep the client alive; after its
@@ -119,6 +119,8 @@ struct Kind {
     queue_size: &'static str,
     processed: &'static str,
     exported: &'static str,
+    inflight: &'static str,
+    in_flight: fn(&Status) -> u64,
     processor: &'static str,
     /// Where the records go over OTLP alone.
     exporter: &'static str,
@@ -131,6 +133,8 @@ const SPANS: Kind = Kind {
     queue_size: "otel.sdk.processor.span.queue.size",
     processed: "otel.sdk.processor.span.processed",
     exported: "otel.sdk.exporter.span.exported",
+    inflight: "otel.sdk.exporter.span.inflight",
+    in_flight: |status| status.in_flight.spans,
     processor: "surgetank::opentelemetry::SpanProcessor",
     exporter: "otlp_http_span_exporter",
 };
@@ -142,6 +146,8 @@ const LOGS: Kind = Kind {
     queue_size: "otel.sdk.processor.log.queue.size",
     processed: "otel.sdk.processor.log.processed",
     exported: "otel.sdk.exporter.log.exported",
+    inflight: "otel.sdk.exporter.log.inflight",
+    in_flight: |status| status.in_flight.logs,
     processor: "surgetank::opentelemetry::LogProcessor",
     exporter: "otlp_http_log_exporter",
 };
@@ -153,13 +159,28 @@ impl Kind {
             true => component(self.exporter, number),
             false => component("surgetank::Client", number),
         };
-        let (category, unit) = (self.category, self.unit);
+        let (category, unit, in_flight) = (self.category, self.unit, self.in_flight);
         let (seen, name) = (Arc::clone(account), processor.clone());
         meter
             .i64_observable_up_down_counter(self.queue_size)
             .with_unit(unit)
             .with_callback(move |observer| {
-                seen.look(|status| observer.observe(signed(status.totals.of(category).queued()), &name));
+                seen.look(|status| {
+                    let waiting = status
+                        .totals
+                        .of(category)
+                        .queued()
+                        .saturating_sub(in_flight(status));
+                    observer.observe(signed(waiting), &name);
+                });
+            })
+            .build();
+        let (seen, name) = (Arc::clone(account), exporter.clone());
+        meter
+            .i64_observable_up_down_counter(self.inflight)
+            .with_unit(unit)
+            .with_callback(move |observer| {
+                seen.look(|status| observer.observe(signed(in_flight(status)), &name));
             })
             .build();
         let seen = Arc::clone(account);

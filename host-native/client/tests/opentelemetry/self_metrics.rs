@@ -154,6 +154,14 @@ fn every_span_and_log_is_counted_once_where_its_way_ended() {
             (&processed, 0),
             (&logs_processed, 0),
             (
+                "otel.sdk.exporter.span.inflight {span} otlp_http_span_exporter",
+                0
+            ),
+            (
+                "otel.sdk.exporter.log.inflight {log_record} otlp_http_log_exporter",
+                0
+            ),
+            (
                 "otel.sdk.exporter.span.exported {span} otlp_http_span_exporter",
                 0
             ),
@@ -174,6 +182,14 @@ fn every_span_and_log_is_counted_once_where_its_way_ended() {
             (&processed, 5),
             (&late, 1),
             (&logs_processed, 1),
+            (
+                "otel.sdk.exporter.span.inflight {span} otlp_http_span_exporter",
+                0
+            ),
+            (
+                "otel.sdk.exporter.log.inflight {log_record} otlp_http_log_exporter",
+                0
+            ),
             (
                 "otel.sdk.exporter.span.exported {span} otlp_http_span_exporter",
                 3
@@ -216,7 +232,11 @@ fn what_waits_shows_and_so_does_what_goes_to_sentry() {
     provider.force_flush().expect("read");
     let values = seen.0.lock().expect("not poisoned").clone();
     let spans = "otel.sdk.processor.span.queue.size {span} surgetank::opentelemetry::SpanProcessor";
-    assert_eq!(values[spans], 2);
+    assert_eq!(values[spans], 0);
+    assert_eq!(
+        values["otel.sdk.exporter.span.inflight {span} surgetank::Client"],
+        2
+    );
     assert!(values["surgetank.queue.size By surgetank::Client"] > 0);
     let capacity = client.status().queue.capacity_bytes;
     assert_eq!(
