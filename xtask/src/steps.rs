@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use crate::tools::{CARGO_DENY, CARGO_HACK, Tool, WASM_OPT, WASM32};
+use crate::tools::{CARGO_DENY, CARGO_HACK, QEMU_ARM, Tool, WASM_OPT, WASM32};
 use crate::{browser, panic_free};
 
 /// One check.
@@ -92,12 +92,23 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "wasm",
-        shows: "the modules import nothing they should not; every scenario plays in Wasmtime and Node.js as natively; no \
-                misuse traps; the module's examples run",
-        tools: &[WASM32, WASM_OPT, Tool::NodeClients, Tool::PythonClients],
+        shows: "the modules import nothing they should not; every scenario plays in Wasmtime, in Node.js and on Cortex-M as \
+                natively; no misuse traps; the module's examples run",
+        tools: &[
+            WASM32,
+            WASM_OPT,
+            CORTEX_M4F,
+            CORTEX_M0,
+            QEMU_ARM,
+            Tool::NodeClients,
+            Tool::PythonClients,
+        ],
         lines: &[
             "cargo xtask wasm",
             "cargo fmt --manifest-path tests/hosts/Cargo.toml --all --check",
+            "cargo fmt --manifest-path tests/hosts/firmware/Cargo.toml --check",
+            "cargo build --locked --release --manifest-path tests/hosts/firmware/Cargo.toml --target-dir target/firmware \
+             --target thumbv7em-none-eabihf --target thumbv6m-none-eabi",
             "cargo test --locked --manifest-path tests/hosts/Cargo.toml --workspace --target-dir target/hosts",
             "cargo run --quiet --locked --manifest-path tests/hosts/Cargo.toml --target-dir target/hosts \
              --package surgetank-example-wasmtime-host",

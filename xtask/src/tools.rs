@@ -82,6 +82,12 @@ pub(crate) const WRK: Tool = Tool::System {
     package: "wrk",
 };
 
+/// Emulates microcontrollers.
+pub(crate) const QEMU_ARM: Tool = Tool::System {
+    program: "qemu-system-arm",
+    package: "qemu-system-arm",
+};
+
 /// Makes WebAssembly small.
 pub(crate) const WASM_OPT: Tool = Tool::Npm {
     package: "binaryen",

@@ -41,6 +41,8 @@ mod status;
 
 pub use error::Code;
 pub use exports::*;
+#[cfg(target_os = "none")]
+pub use memory::aside::set_aside;
 
 #[cfg(not(any(target_arch = "wasm32", target_os = "none")))]
 extern crate std;

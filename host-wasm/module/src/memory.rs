@@ -155,18 +155,32 @@ fn fresh(bytes: usize) -> Option<*mut u8> {
     Some(memory.leak().as_mut_ptr())
 }
 
-/// Without a system there is nothing to ask for memory: what the linker set aside.
 #[cfg(target_os = "none")]
 fn fresh(bytes: usize) -> Option<*mut u8> {
+    aside::take(bytes)
+}
+
+/// Without a system there is nobody to ask for memory: the firmware sets some aside.
+#[cfg(target_os = "none")]
+pub(crate) mod aside {
     use core::cell::UnsafeCell;
 
-    const ARENA_BYTES: usize = 256 * 1024;
+    struct Set(UnsafeCell<Option<&'static mut [u8]>>);
 
-    #[repr(align(16))]
-    struct Set(UnsafeCell<[u8; ARENA_BYTES]>);
-    // SAFETY: an instance reserves once, and its functions are called from one thread (`exports`).
+    // SAFETY: the functions of this crate are called from one thread (`exports`), and none of them from inside another.
     unsafe impl Sync for Set {}
-    static SET_ASIDE: Set = Set(UnsafeCell::new([0; ARENA_BYTES]));
 
-    (bytes <= ARENA_BYTES).then(|| SET_ASIDE.0.get().cast())
+    static SET: Set = Set(UnsafeCell::new(None));
+
+    /// Gives the memory that `surgetank_init` divides. For firmware; before that call.
+    pub fn set_aside(bytes: &'static mut [u8]) {
+        // SAFETY: see `Set`.
+        unsafe { *SET.0.get() = Some(bytes) };
+    }
+
+    pub(super) fn take(bytes: usize) -> Option<*mut u8> {
+        // SAFETY: see `Set`.
+        let set = unsafe { &mut *SET.0.get() };
+        set.take_if(|set| set.len() >= bytes).map(|set| set.as_mut_ptr())
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use surgetank_core::time::Instant;
 use surgetank_hosts::door::Compiled;
@@ -56,42 +57,122 @@ fn check<D: Door>(scenario: &Scenario, door: D) -> (Result<(), String>, D) {
     (verdict, guest.into_door())
 }
 
-fn assert_none(faults: Vec<String>) {
+/// A scenario as it was played in Wasmtime: a folder with the tape, in which another host is to leave its results.
+struct Recorded {
+    scenario: Scenario,
+    tape: Vec<u8>,
+    folder: PathBuf,
+    verdict: Result<(), String>,
+}
+
+/// Every scenario, played once for all tests.
+static RECORDED: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
+    let compiled = Compiled::shipped().expect("the module");
+    let recorded = scenarios().into_iter().map(|scenario| {
+        let (verdict, recorder) = check(
+            &scenario,
+            Recorder::new(compiled.instance().expect("an instance")),
+        );
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("tapes")
+            .join(&scenario.name);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("tape"), &recorder.tape).expect("the tape can be written");
+        Recorded {
+            scenario,
+            tape: recorder.tape,
+            folder,
+            verdict,
+        }
+    });
+    recorded.collect()
+});
+
+impl Recorded {
+    /// Holds what a host left under that name against the committed trace.
+    fn compare(&self, name: &str) -> Result<(), String> {
+        let results = fs::read(self.folder.join(name)).expect("the results");
+        check(&self.scenario, Playback::new(&self.tape, &results)).0
+    }
+}
+
+fn assert_all(verdicts: impl Iterator<Item = Result<(), String>>) {
+    let faults: Vec<String> = verdicts.filter_map(Result::err).collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
 #[test]
-fn wasmtime_and_node_decide_as_this_process_does() {
-    let compiled = Compiled::shipped().expect("the module");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tapes");
-    fs::create_dir_all(&folder).expect("a folder");
-    let mut faults = Vec::new();
-    let mut tapes = Vec::new();
-    let mut arguments: Vec<PathBuf> = Vec::new();
-    let scenarios = scenarios();
-    for scenario in &scenarios {
-        let recorder = Recorder::new(compiled.instance().expect("an instance"));
-        let (verdict, recorder) = check(scenario, recorder);
-        faults.extend(verdict.err().map(|why| format!("wasmtime: {why}")));
-        let files = ["tape", "results"].map(|ending| folder.join(&scenario.name).with_extension(ending));
-        fs::write(&files[0], &recorder.tape).expect("the tape can be written");
-        arguments.extend(files);
-        tapes.push(recorder.tape);
-    }
+fn wasmtime_decides_as_this_process_does() {
+    assert_all(RECORDED.iter().map(|recorded| recorded.verdict.clone()));
+}
+
+#[test]
+fn node_decides_as_this_process_does() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = RECORDED
+        .iter()
+        .flat_map(|recorded| ["tape", "results.node"].map(|name| recorded.folder.join(name)));
     let status = Command::new("node")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("node/play.mjs"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/surgetank.wasm"))
+        .arg(own.join("node/play.mjs"))
+        .arg(own.join("../../dist/surgetank.wasm"))
         .arg(FUNCTIONS.join(","))
-        .args(&arguments)
+        .args(files)
         .status()
         .expect("Node.js runs");
     assert!(status.success(), "node: {status}");
-    for ((scenario, tape), files) in scenarios.iter().zip(&tapes).zip(arguments.chunks(2)) {
-        let results = fs::read(&files[1]).expect("the results");
-        let (verdict, _) = check(scenario, Playback::new(tape, &results));
-        faults.extend(verdict.err().map(|why| format!("node: {why}")));
-    }
-    assert_none(faults);
+    assert_all(RECORDED.iter().map(|recorded| recorded.compare("results.node")));
+}
+
+/// A Cortex-M in QEMU; the firmware has the engine as machine code, behind the same interface.
+fn board_decides(target: &str) {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let firmware = own
+        .join("../../target/firmware")
+        .join(target)
+        .join("release/surgetank-firmware");
+    assert!(
+        firmware.exists(),
+        "`cargo xtask test --only wasm` builds {}",
+        firmware.display()
+    );
+    assert_all(RECORDED.iter().map(|recorded| {
+        // Of its own, for the firmware knows one name of each file and both boards are tested at once.
+        let folder = recorded.folder.join(target);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("tape"), &recorded.tape).expect("the tape can be written");
+        // An emulated board that hangs is ended by `timeout`.
+        let output = Command::new("timeout")
+            .args([
+                "300",
+                "qemu-system-arm",
+                "-cpu",
+                "cortex-m4",
+                "-machine",
+                "mps2-an386",
+            ])
+            .args(["-nographic", "-monitor", "none", "-serial", "none"])
+            .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
+            .arg(&firmware)
+            .current_dir(&folder)
+            .output()
+            .expect("QEMU runs");
+        let name = &recorded.scenario.name;
+        assert!(output.status.success(), "{name} on {target}: {output:?}");
+        recorded
+            .compare(&format!("{target}/results"))
+            .map_err(|why| format!("{target}: {why}"))
+    }));
+}
+
+#[test]
+fn a_cortex_m4_decides_as_this_process_does() {
+    board_decides("thumbv7em-none-eabihf");
+}
+
+/// The instruction set of a Cortex-M0, which has no compare-and-swap and no division, on a processor that has more.
+#[test]
+fn a_cortex_m0_decides_as_this_process_does() {
+    board_decides("thumbv6m-none-eabi");
 }
 
 #[test]
