@@ -3,10 +3,13 @@
 //!
 //! `SURGETANK_SEEDS` sets the number of seeds per scenario (default 80: well over a thousand worlds in all).
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
 use surgetank_core::config::{Config, DestinationConfig, WhenFull};
-use surgetank_core::item::{Category, DropReason};
+use surgetank_core::item::{Category, DropReason, Priority};
 use surgetank_core::time::{Duration, Instant};
-use surgetank_tests::world::server::{Behaviour, Server};
+use surgetank_tests::world::server::{Behaviour, Heard, Server};
 use surgetank_tests::world::traffic::{Kind, Stream, Traffic};
 use surgetank_tests::world::{Plan, World};
 
@@ -72,8 +75,13 @@ fn seeds() -> u64 {
 /// Runs the plan for many seeds, audits each, and calls `check` with each finished world. Returns the first world's
 /// report.
 fn sweep(plan: &Plan, check: impl Fn(&World, u64)) -> String {
+    sweep_some(seeds(), plan, check)
+}
+
+/// The same for another number of seeds: some worlds are large.
+fn sweep_some(seeds: u64, plan: &Plan, check: impl Fn(&World, u64)) -> String {
     let mut report = None;
-    for seed in 0..seeds().max(1) {
+    for seed in 0..seeds.max(1) {
         let mut world = World::new(plan.clone(), seed);
         world.run();
         world
@@ -89,6 +97,15 @@ fn sweep(plan: &Plan, check: impl Fn(&World, u64)) -> String {
 fn dropped(world: &World, category: Category) -> u64 {
     let totals = world.engine.totals();
     totals.of(category).dropped - totals.dropped(category, DropReason::Closed)
+}
+
+/// What the server at that destination took.
+fn taken(world: &World, destination: usize) -> BTreeSet<(Category, u64)> {
+    let requests = world.servers[destination].heard.iter();
+    requests
+        .filter(|request| request.taken)
+        .flat_map(|request| request.records.iter().copied())
+        .collect()
 }
 
 fn dropped_as(world: &World, category: Category, reason: DropReason) -> u64 {
@@ -155,6 +172,59 @@ fn an_hour_without_upstream_keeps_the_newest_errors_and_drains_when_it_returns()
 }
 
 #[test]
+fn an_hour_without_upstream_keeps_every_error_there_is_room_for_and_drops_the_oldest_bulk() {
+    let away = || vec![(at(60), Behaviour::Away), (at(3660), Behaviour::Works)];
+    // Two blocks for most errors: some two megabytes of them in an hour, and ten times as much of logs.
+    let traffic = vec![
+        Stream::steady(Kind::Error, 0, ms(900)),
+        Stream::steady(Kind::Log, 0, ms(60)),
+    ];
+    let mut plan = plan(4000, traffic, away(), away());
+    plan.memory = 8 * 1024 * 1024;
+    plan.config.max_age = Duration::from_secs(7200);
+    sweep_some(seeds() / 8, &plan, |world, seed| {
+        assert_eq!(dropped(world, Category::Error), 0, "seed {seed}");
+        assert!(
+            dropped_as(world, Category::LogItem, DropReason::QueueOverflow) > 0,
+            "seed {seed}"
+        );
+        let taken = taken(world, 0);
+        let count = |category| taken.iter().filter(|(known, _)| *known == category).count() as u64;
+        for category in [Category::Error, Category::LogItem] {
+            let delivered = world.engine.totals().of(category).delivered;
+            assert_eq!(
+                count(category),
+                delivered,
+                "seed {seed}: the server counts the same"
+            );
+        }
+        // What is left of the hour's logs is its end. Only what was with the host while its neighbours went is older.
+        let logs: Vec<u64> = world
+            .recorded
+            .iter()
+            .filter(|(at_, to, category, _)| {
+                (*to, *category) == (0, Category::LogItem) && (at(60)..at(3660)).contains(at_)
+            })
+            .map(|(.., number)| *number)
+            .collect();
+        let is_kept = |number: &u64| taken.contains(&(Category::LogItem, *number));
+        let newest_lost = logs
+            .iter()
+            .rposition(|number| !is_kept(number))
+            .expect("some were dropped");
+        let older = logs[..newest_lost]
+            .iter()
+            .filter(|number| is_kept(number))
+            .count();
+        let newer = logs.len() - 1 - newest_lost;
+        assert!(
+            newer > 1000 && older <= 400,
+            "seed {seed}: {older} older, {newer} newer"
+        );
+    });
+}
+
+#[test]
 fn a_slow_upstream_is_followed_with_more_requests_in_flight() {
     let plan = plan(
         300,
@@ -210,6 +280,41 @@ fn limits_of_each_category_stop_that_category_alone() {
             }
         });
     }
+}
+
+#[test]
+fn in_the_minute_of_a_429_not_one_limited_record_is_sent_under_full_load() {
+    let traffic = vec![
+        Stream::steady(Kind::Error, 0, ms(2)),
+        Stream::steady(Kind::Log, 0, ms(20)),
+    ];
+    let script = vec![
+        (at(30), Behaviour::Limits(&[b"60:error:key"])),
+        (at(31), Behaviour::Works),
+    ];
+    sweep_some(seeds() / 8, &plan(110, traffic, script, vec![]), |world, seed| {
+        // The audit has seen that none came that the engine knew to be limited. Whatever was on its way when the answer
+        // came has arrived a second later.
+        let heard = |from, to, category| {
+            let requests = world.servers[0].heard.iter();
+            let of_time = requests.filter(|request| (at(from)..at(to)).contains(&request.at));
+            of_time
+                .flat_map(|request| &request.records)
+                .filter(|(known, _)| *known == category)
+                .count()
+        };
+        assert_eq!(heard(31, 90, Category::Error), 0, "seed {seed}");
+        assert!(
+            heard(31, 90, Category::LogItem) > 2_500,
+            "seed {seed}: others go on"
+        );
+        assert!(
+            heard(90, 100, Category::Error) > 1_000,
+            "seed {seed}: it ends in time"
+        );
+        let refused = dropped_as(world, Category::Error, DropReason::RatelimitBackoff);
+        assert!((29_000..31_000).contains(&refused), "seed {seed}: {refused}");
+    });
 }
 
 #[test]
@@ -276,6 +381,59 @@ fn overload_with_retry_after_is_waited_out_and_costs_no_error() {
         assert!(requests < 4_000, "seed {seed}: {requests}");
     });
     insta::assert_snapshot!("busy", report);
+}
+
+#[test]
+fn a_fleet_asks_a_failing_server_rarely_and_not_in_step_and_drains_by_weight() {
+    const FAILS: core::ops::Range<u64> = 20..140;
+    let fails = vec![
+        (at(FAILS.start), Behaviour::Refuses(503, None)),
+        (at(FAILS.end), Behaviour::Works),
+    ];
+    let mut plan = plan(400, usual_traffic(), fails, vec![]);
+    plan.memory = 8 * 1024 * 1024;
+    let of_fleet = RefCell::new(BTreeMap::new());
+    sweep(&plan, |world, seed| {
+        for category in [Category::Error, Category::LogItem, Category::Session] {
+            assert_eq!(dropped(world, category), 0, "seed {seed}: {}", category.as_str());
+        }
+        let heard = &world.servers[0].heard;
+        let second = |request: &Heard| request.at.as_micros() / 1_000_000;
+        let attempts: Vec<u64> = heard
+            .iter()
+            .map(second)
+            .filter(|second| FAILS.contains(second))
+            .collect();
+        assert!(attempts.len() <= 20, "seed {seed}: {attempts:?}");
+        for second in attempts {
+            *of_fleet.borrow_mut().entry(second).or_insert(0) += 1;
+        }
+        // The other destination has a server that works, and is not held up.
+        let slowest = world.servers[1]
+            .heard
+            .windows(2)
+            .map(|pair| pair[1].at.since(pair[0].at));
+        assert!(slowest.max() < Some(ms(10_000)), "seed {seed}");
+        // After the probe and what was sent before, every lane with a backlog gets its turns: 5 : 3 : 2.
+        let drained = heard.iter().filter(|request| second(request) >= FAILS.end);
+        let mut turns = BTreeMap::new();
+        for request in drained.skip(12).take(50) {
+            *turns.entry(request.records[0].0.priority()).or_insert(0) += 1;
+        }
+        let turns = [Priority::Critical, Priority::Medium, Priority::Low].map(|lane| turns[&lane]);
+        let [errors, traces, logs] = turns;
+        assert!(
+            (22..=28).contains(&errors) && (12..=18).contains(&traces) && (8..=12).contains(&logs),
+            "seed {seed}: {turns:?}"
+        );
+    });
+    // All of them met the failure in the same second. Half a minute later no second has more than a few of them.
+    let most = of_fleet
+        .borrow()
+        .range(FAILS.start + 30..)
+        .map(|(_, count)| *count)
+        .max();
+    assert!(most <= Some(seeds() / 5 + 2), "{most:?} of {} at once", seeds());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The conservation check, three ways: the engine's sums, a walk through its tables ([`Books`]), and the servers' own
-//! counts.
+//! counts. And the other thing that holds in every world: what is limited is not sent.
 
 use surgetank_core::item::Category;
 
@@ -38,6 +38,12 @@ impl World {
         if delivered < acknowledged || delivered > acknowledged + limited {
             return Err(format!(
                 "{delivered} delivered, but servers acknowledged {acknowledged}"
+            ));
+        }
+        let forbidden = self.servers.iter().find_map(|server| server.forbidden);
+        if let Some((records, first)) = forbidden {
+            return Err(format!(
+                "{records} limited records were sent, the first at {first:?}"
             ));
         }
         let taken: u64 = self.servers.iter().map(|server| server.taken).sum();

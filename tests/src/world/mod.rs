@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use surgetank_core::config::{Config, DestinationConfig};
 use surgetank_core::engine::{Engine, HostProbe};
-use surgetank_core::item::{DestinationId, DropReason, Item, Outcome};
+use surgetank_core::item::{Category, DestinationId, DropReason, Item, Outcome};
 use surgetank_core::notice::{Action, Notice};
 use surgetank_core::request::{Request, RequestId};
 use surgetank_core::response::Failure;
@@ -87,6 +87,8 @@ pub struct World {
     pub servers: Vec<Server>,
     /// What the host was told, counted by its kind.
     pub notices: BTreeMap<&'static str, u64>,
+    /// Everything that was recorded, in that order: when, where to (an index of `destinations`), what, and its number.
+    pub recorded: Vec<(Instant, usize, Category, u64)>,
     /// Samples over time.
     pub curve: curve::Curve,
     rng: Rng,
@@ -136,6 +138,7 @@ impl World {
             destinations,
             servers,
             notices: BTreeMap::new(),
+            recorded: Vec::new(),
             curve: curve::Curve::new(plan.close_at.saturating_add(plan.close_within)),
             rng,
             traffic: plan.traffic,
@@ -191,6 +194,7 @@ impl World {
                     let destination = destination.expect("requests go to destinations that were opened");
                     let sent = Sent::read(&request);
                     let server = &mut self.servers[destination];
+                    server.check(clock, &sent);
                     let (delay, answer) = server.receive(self.now, &mut self.rng, sent);
                     self.order += 1;
                     let at = self.now.saturating_add(delay);
@@ -275,6 +279,13 @@ impl World {
                 }
                 continue;
             }
+            let (category, number) = traffic::recognise(&record.payload);
+            let to = self
+                .destinations
+                .iter()
+                .position(|id| *id == record.header.destination);
+            self.recorded
+                .push((self.now, to.unwrap_or(usize::MAX), category, number));
             let item = Item {
                 header: record.header,
                 payload: &record.payload,
@@ -294,7 +305,10 @@ impl World {
         let clock = self.clock();
         let wall = UnixTime::from_micros(EPOCH.as_micros() + self.now.as_micros());
         let ack = match &arrival.answer {
-            Answer::Response(response) => self.engine.on_response(clock, arrival.id, &response.borrow(wall)),
+            Answer::Response(response) => {
+                self.servers[arrival.destination].tell_limits(clock, response);
+                self.engine.on_response(clock, arrival.id, &response.borrow(wall))
+            }
             Answer::Failure(failure) => self.engine.on_failure(clock, arrival.id, *failure),
             Answer::Silence => return,
         };
@@ -303,12 +317,12 @@ impl World {
 }
 
 /// What a server sees of a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sent {
     /// Its id.
     pub id: RequestId,
-    /// Records in it.
-    pub records: u64,
+    /// Its records, in their order: what they are, and the number that the traffic gave them.
+    pub records: Vec<(Category, u64)>,
     /// How long the host will wait.
     pub timeout: Duration,
     /// A client report rides along.
@@ -317,9 +331,12 @@ pub struct Sent {
 
 impl Sent {
     fn read(request: &Request<'_>) -> Self {
+        let payloads = request.payloads();
         Self {
             id: request.id(),
-            records: u64::from(request.records()),
+            records: payloads
+                .map(|mut chunks| traffic::recognise(chunks.next().unwrap_or_default()))
+                .collect(),
             timeout: request.timeout(),
             report: request.carries_report(),
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use surgetank_core::item::DropReason;
+use surgetank_core::item::{Category, DropReason};
 use surgetank_core::notice::{Ack, Settlement};
 use surgetank_core::request::RequestId;
 use surgetank_core::response::{Failure, Response};
@@ -57,7 +57,53 @@ pub struct Server {
     pub acknowledged: u64,
     /// Records in requests answered with 429, some of which the engine calls delivered.
     pub limited: u64,
+    /// Records that came although the host knew of a limit for them, and when the first did.
+    pub forbidden: Option<(u64, Instant)>,
+    /// Every request: when it came, whether the server took it, and its records.
+    pub heard: Vec<Heard>,
     pending: BTreeMap<u64, u64>,
+    /// Until when the host knows that what is limited.
+    limits: Vec<(Limited, Instant)>,
+}
+
+/// A request as the server remembers it.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// When it came.
+    pub at: Instant,
+    /// The server took what was in it.
+    pub taken: bool,
+    /// What was in it.
+    pub records: Vec<(Category, u64)>,
+}
+
+/// What a limit names: a category by its name, or everything.
+type Limited = Option<&'static str>;
+
+/// The groups of well-formed lines: seconds, and what they limit.
+fn groups(lines: Lines) -> impl Iterator<Item = (u64, Limited)> {
+    let text = |line: &'static [u8]| str::from_utf8(line).expect("scripts are text");
+    lines
+        .iter()
+        .flat_map(move |line| text(line).split(','))
+        .flat_map(|group| {
+            let mut fields = group.trim().split(':');
+            let seconds = fields.next().and_then(|field| field.parse().ok());
+            let seconds: u64 = seconds.expect("a group begins with seconds");
+            let names = fields.next().unwrap_or_default();
+            names
+                .split(';')
+                .map(move |name| (seconds, (!name.is_empty()).then_some(name)))
+        })
+}
+
+/// True when such a record must not be sent under that limit. A log is limited by its bytes, too; an OTLP record, which
+/// has no name here, by nothing that this header says.
+fn covers(limit: Limited, category: Category) -> bool {
+    category != Category::Default
+        && limit.is_none_or(|name| {
+            name == category.as_str() || (category == Category::LogItem && name == Category::LogByte.as_str())
+        })
 }
 
 /// What comes back.
@@ -104,7 +150,10 @@ impl Server {
             taken: 0,
             acknowledged: 0,
             limited: 0,
+            forbidden: None,
+            heard: Vec::new(),
             pending: BTreeMap::new(),
+            limits: Vec::new(),
         }
     }
 
@@ -118,15 +167,47 @@ impl Server {
         current
     }
 
-    const fn take(&mut self, sent: &Sent) {
-        self.taken += sent.records;
+    fn take(&mut self, sent: &Sent) {
+        self.taken += sent.records.len() as u64;
+        if let Some(heard) = self.heard.last_mut() {
+            heard.taken = true;
+        }
+    }
+
+    /// The host gets an answer now, by its own clock, and knows its limits from here on.
+    pub(super) fn tell_limits(&mut self, clock: Instant, response: &OwnedResponse) {
+        for (seconds, limit) in groups(response.limits) {
+            let until = clock.saturating_add(Duration::from_secs(seconds));
+            self.limits.push((limit, until));
+        }
+    }
+
+    /// The host sends now, by its own clock: nothing that it knows to be limited may be in it.
+    pub(super) fn check(&mut self, clock: Instant, sent: &Sent) {
+        self.limits.retain(|(_, until)| *until > clock);
+        let limits = &self.limits;
+        let limited = |category| limits.iter().any(|(limit, _)| covers(*limit, category));
+        let forbidden = sent
+            .records
+            .iter()
+            .filter(|(category, _)| limited(*category))
+            .count() as u64;
+        if forbidden > 0 {
+            let (before, first) = self.forbidden.unwrap_or((0, clock));
+            self.forbidden = Some((before + forbidden, first));
+        }
     }
 
     /// A request arrives; the answer and how long it takes.
     pub(super) fn receive(&mut self, now: Instant, rng: &mut Rng, sent: Sent) -> (Duration, Answer) {
         self.requests += 1;
         self.reports += u64::from(sent.report);
-        self.pending.insert(sent.id.bits(), sent.records);
+        self.pending.insert(sent.id.bits(), sent.records.len() as u64);
+        self.heard.push(Heard {
+            at: now,
+            taken: false,
+            records: sent.records.clone(),
+        });
         let latency = rng.jitter(self.latency, 30);
         let status = |status| {
             Answer::Response(OwnedResponse {
