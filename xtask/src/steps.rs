@@ -107,10 +107,10 @@ pub(crate) const STEPS: &[Step] = &[
             "cargo xtask wasm",
             "cargo fmt --manifest-path tests/hosts/Cargo.toml --all --check",
             "cargo fmt --manifest-path tests/hosts/firmware/Cargo.toml --check",
-            "cargo build --locked --release --manifest-path tests/hosts/firmware/Cargo.toml --target-dir target/firmware \
+            "cargo build --release --manifest-path tests/hosts/firmware/Cargo.toml --target-dir target/firmware \
              --target thumbv7em-none-eabihf --target thumbv6m-none-eabi",
-            "cargo test --locked --manifest-path tests/hosts/Cargo.toml --workspace --target-dir target/hosts",
-            "cargo run --quiet --locked --manifest-path tests/hosts/Cargo.toml --target-dir target/hosts \
+            "cargo test --manifest-path tests/hosts/Cargo.toml --workspace --target-dir target/hosts",
+            "cargo run --quiet --manifest-path tests/hosts/Cargo.toml --target-dir target/hosts \
              --package surgetank-example-wasmtime-host",
             "node examples/module-node/main.mjs",
             "target/venv/bin/python examples/module-python/main.py",

@@ -4,15 +4,16 @@
 //! behind a binary interface carries the same values as bytes; headers, ids and gate words have their own
 //! representation as numbers in the core.
 
+use surgetank_core::breaker::BreakerState;
 use surgetank_core::config::{Config, DestinationConfig};
 use surgetank_core::engine::{DestinationStatus, HostProbe};
 use surgetank_core::gate::GateState;
 use surgetank_core::health::Health;
-use surgetank_core::item::{Category, DestinationId, DropReason, Header, Outcome};
+use surgetank_core::item::{Category, CategorySet, DestinationId, DropReason, Header, Outcome, Priority};
 use surgetank_core::notice::{Ack, Deadline, Notice};
 use surgetank_core::request::{RequestId, RequestKind};
 use surgetank_core::response::{Failure, Response};
-use surgetank_core::status::{Counters, QueueFill};
+use surgetank_core::status::Counters;
 use surgetank_core::time::{Duration, Instant};
 
 use crate::books::Books;
@@ -144,8 +145,10 @@ pub struct Sent {
 pub struct Snapshot {
     /// Level and causes.
     pub health: Health,
-    /// Blocks in use.
-    pub fill: QueueFill,
+    /// Blocks of the queue in use.
+    pub used_blocks: u32,
+    /// Blocks of the queue.
+    pub capacity_blocks: u32,
     /// Downsample factor.
     pub factor: u8,
     /// Requests the host has.
@@ -153,5 +156,41 @@ pub struct Snapshot {
     /// What should not happen.
     pub counters: Counters,
     /// Every destination, in order of opening.
-    pub destinations: Vec<DestinationStatus>,
+    pub destinations: Vec<DestinationState>,
+}
+
+/// A [`DestinationStatus`] that any host can make.
+#[derive(Clone, Copy, Debug)]
+pub struct DestinationState {
+    /// Records waiting in its lanes, most important lane first.
+    pub waiting: [u32; Priority::COUNT],
+    /// Requests the host has.
+    pub on_wire: u32,
+    /// Requests waiting for another attempt.
+    pub parked: u32,
+    /// How many requests may be in flight now.
+    pub concurrency: u8,
+    /// Circuit breaker.
+    pub breaker: BreakerState,
+    /// Nothing is sent before then.
+    pub paused_for: Option<Duration>,
+    /// Categories under a live limit.
+    pub limited: CategorySet,
+    /// Blocks of the queue it uses.
+    pub used_blocks: u32,
+}
+
+impl From<DestinationStatus> for DestinationState {
+    fn from(status: DestinationStatus) -> Self {
+        Self {
+            waiting: status.waiting,
+            on_wire: status.on_wire,
+            parked: status.parked,
+            concurrency: status.concurrency,
+            breaker: status.breaker,
+            paused_for: status.paused_for,
+            limited: status.limited,
+            used_blocks: status.used_blocks,
+        }
+    }
 }

@@ -73,14 +73,15 @@ impl Native {
             Call::Books => Reply::Books(Books::of(engine)),
             Call::Status => Reply::Status(Snapshot {
                 health: engine.health(),
-                fill: engine.fill(),
+                used_blocks: engine.fill().used_blocks,
+                capacity_blocks: engine.fill().capacity_blocks,
                 factor: engine.factor(),
                 in_flight: engine.in_flight(),
                 counters: engine.counters(),
                 destinations: self
                     .destinations
                     .iter()
-                    .filter_map(|id| engine.destination(*id))
+                    .filter_map(|id| engine.destination(*id).map(Into::into))
                     .collect(),
             }),
         }

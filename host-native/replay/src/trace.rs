@@ -371,7 +371,7 @@ pub(super) fn status(destinations: &[Destination], now: &Snapshot) -> Vec<String
         format!("  health {}", health(now.health)),
         format!(
             "  queue {} of {} blocks, {} requests in flight, factor {}",
-            now.fill.used_blocks, now.fill.capacity_blocks, now.in_flight, now.factor
+            now.used_blocks, now.capacity_blocks, now.in_flight, now.factor
         ),
         format!(
             "  stale answers {}, stalls {}, clock steps back {}, notices lost {}",

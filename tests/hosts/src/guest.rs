@@ -8,7 +8,7 @@ use surgetank_core::time::Instant;
 use surgetank_module::Code;
 use surgetank_module::codes::{FAILURES, number, poll};
 use surgetank_replay::body::CONTEXT;
-use surgetank_replay::call::{Call, Reply, Snapshot};
+use surgetank_replay::call::{Call, Reply};
 use surgetank_replay::script::{MAX_DESTINATIONS, MAX_REQUESTS};
 
 use crate::frame::{Door, Frame, Number, Output, Returned};
@@ -230,7 +230,6 @@ impl<D: Door> Guest<D> {
     fn status(&mut self) -> Result<Reply, String> {
         let health = self.get("health", vec![], &[], Output::Bytes(0))?.value;
         let figures = self.get("figures", vec![], &[], Output::Returned)?.output;
-        let (fill, in_flight, factor, counters) = replies::figures(Reader(&figures))?;
         let mut destinations = Vec::new();
         for id in self.destinations.clone() {
             let returned = self.ask("destination", vec![id.bits().into()], &[], Output::Returned)?;
@@ -238,14 +237,9 @@ impl<D: Door> Guest<D> {
                 destinations.push(replies::destination(Reader(&returned.output))?);
             }
         }
-        Ok(Reply::Status(Snapshot {
-            health: replies::health(health as u32)?,
-            fill,
-            factor,
-            in_flight,
-            counters,
-            destinations,
-        }))
+        let health = replies::health(health as u32)?;
+        let snapshot = replies::snapshot(health, Reader(&figures), destinations)?;
+        Ok(Reply::Status(snapshot))
     }
 }
 

@@ -2,17 +2,16 @@
 
 use surgetank_core::breaker::BreakerState;
 use surgetank_core::downsample::FactorChange;
-use surgetank_core::engine::DestinationStatus;
 use surgetank_core::health::{Cause, CauseSet, Health, Transition};
 use surgetank_core::item::{Category, CategorySet, DestinationId, DropReason};
 use surgetank_core::ledger::{CategoryTotals, ReasonTotal};
 use surgetank_core::notice::{Deadline, Notice, Settlement};
 use surgetank_core::request::RequestId;
-use surgetank_core::status::{Counters, QueueFill};
+use surgetank_core::status::Counters;
 use surgetank_core::time::{Duration, Instant};
 use surgetank_module::codes::{self, named, notice, settlement};
 use surgetank_replay::books::Books;
-use surgetank_replay::call::Sent;
+use surgetank_replay::call::{DestinationState, Sent, Snapshot};
 
 /// Reads numbers from the front.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
@@ -166,23 +165,29 @@ pub(crate) fn books(mut from: Reader<'_>, mut held: Reader<'_>) -> Read<Books> {
     Ok(books)
 }
 
-/// Fill, requests in flight, factor, counters.
-pub(crate) fn figures(mut from: Reader<'_>) -> Read<(QueueFill, usize, u8, Counters)> {
-    let fill = QueueFill {
+/// The state of everything: fill, requests in flight, factor, counters, beside what was asked elsewhere.
+pub(crate) fn snapshot(
+    health: Health,
+    mut from: Reader<'_>,
+    destinations: Vec<DestinationState>,
+) -> Read<Snapshot> {
+    Ok(Snapshot {
+        health,
         used_blocks: from.word()?,
         capacity_blocks: from.word()?,
-    };
-    let (in_flight, factor) = (from.word()? as usize, from.word()? as u8);
-    let counters = Counters {
-        stale_answers: from.word()?,
-        stalls: from.word()?,
-        clock_steps_back: from.word()?,
-        notices_lost: from.word()?,
-    };
-    Ok((fill, in_flight, factor, counters))
+        in_flight: from.word()? as usize,
+        factor: from.word()? as u8,
+        counters: Counters {
+            stale_answers: from.word()?,
+            stalls: from.word()?,
+            clock_steps_back: from.word()?,
+            notices_lost: from.word()?,
+        },
+        destinations,
+    })
 }
 
-pub(crate) fn destination(mut from: Reader<'_>) -> Read<DestinationStatus> {
+pub(crate) fn destination(mut from: Reader<'_>) -> Read<DestinationState> {
     let mut waiting = [0; 5];
     for waiting in &mut waiting {
         *waiting = from.word()?;
@@ -193,7 +198,7 @@ pub(crate) fn destination(mut from: Reader<'_>) -> Read<DestinationStatus> {
     let is_paused = from.word()? == 1;
     from.word()?;
     let pause = Duration::from_micros(from.long()?);
-    Ok(DestinationStatus {
+    Ok(DestinationState {
         waiting,
         on_wire,
         parked,
