@@ -97,7 +97,12 @@ fn the_status_is_the_text_that_the_core_writes() {
         String::from_utf8_lossy(&expected),
     );
     assert_eq!(found, expected);
-    for word in ["queue_full", "queue_overflow", "before_send", "\"stale_answers\":"] {
+    for word in [
+        "queue_full",
+        "queue_overflow",
+        "before_send",
+        "\"stale_answers\":",
+    ] {
         assert!(found.contains(word), "the comparison lacks {word}: {found}");
     }
 }
