@@ -4,6 +4,9 @@
 //! encode their span to JSON and record it as a *part*; the delivery thread puts parts together
 //! ([`assembly`](crate::delivery::assembly)). So ending a span costs what it costs with OTLP: no lock, no allocation.
 
+mod exception;
+mod root;
+
 use ::opentelemetry::Context;
 use ::opentelemetry::trace::{Event, SpanKind, TraceContextExt as _};
 use opentelemetry_sdk::Resource;
@@ -12,16 +15,15 @@ use surgetank_core::item::{Category, DestinationId, DropReason, Form, Header, Ou
 use surgetank_core::wire::otlp::encode::{Limits, SpanId, TraceId};
 use surgetank_core::wire::otlp::protobuf::Out;
 
-use super::head::Decision;
+use self::exception::encoded_exception;
+use self::root::Root;
 use super::incoming::Incoming;
 use super::semantics::Facts;
 use super::span::{ids, nanos};
 use super::value_json::{write_attributes, write_member};
 use crate::client::{Client, transaction_header};
-use crate::delivery::assembly::{PART, PIECE_END, PartHead, PartKind};
-use crate::ids::EventId;
+use crate::delivery::assembly::{PART, PartHead, PartKind};
 use crate::json::{Encode, Json, collected, name};
-use crate::sentry::SentryContext;
 
 /// Where the spans come from, in Sentry's words.
 const ORIGIN: &[u8] = b"auto.otel";
@@ -113,9 +115,7 @@ impl Transactions {
             return;
         }
         if shut_down {
-            if span.span_context.is_sampled() {
-                spans.refuse(DropReason::Closed);
-            }
+            spans.refuse(DropReason::Closed);
             return;
         }
         if self.exceptions {
@@ -180,8 +180,11 @@ impl Spans<'_> {
         }
     }
 
-    /// Counts it as lost.
+    /// Counts it as lost, if it was to be kept.
     fn refuse(&self, reason: DropReason) {
+        if !self.span.span_context.is_sampled() {
+            return;
+        }
         let Transactions {
             client, destination, ..
         } = self.transactions;
@@ -245,17 +248,7 @@ impl Spans<'_> {
         };
         let header = Header::new(destination, Form::Envelope, Category::Error, 1);
         let _ = client.record_short(&header, || {
-            let id = client.new_event_id();
-            crate::sentry::Enveloped::new(
-                ExceptionHeader { id, context },
-                "event",
-                Exception {
-                    spans: *self,
-                    event,
-                    id,
-                    context,
-                },
-            )
+            encoded_exception(*self, event, client.new_event_id(), context)
         });
     }
 
@@ -363,217 +356,6 @@ impl Encode for Child<'_> {
         json.texts(&spans.facts.description(spans.span));
         spans.write_facts(&mut json);
         spans.write_times(&mut json);
-        json.end_object();
-    }
-}
-
-/// A root, in the pieces of [`PartKind::Root`].
-struct Root<'a> {
-    spans: Spans<'a>,
-    parent_id: Option<SpanId>,
-    id: EventId,
-    context: &'a SentryContext,
-}
-
-impl Encode for Root<'_> {
-    fn encode<O: Out>(&self, out: &mut O) {
-        let Self {
-            spans,
-            parent_id,
-            id,
-            context,
-        } = self;
-        let span = spans.span;
-        spans.head(PartKind::Root, spans.span_id).write(out);
-        let mut lead = Json::new(out);
-        lead.begin_object();
-        lead.name(name!("event_id"));
-        lead.hex_16(id.as_bytes());
-        lead.members(&context.sdk);
-        out.array([PIECE_END]);
-
-        let source = spans.facts.source();
-        let mut trace = Json::new(out);
-        trace.name(name!("trace_id"));
-        trace.hex_16(&spans.trace_id.bytes());
-        trace.members(&context.trace);
-        if source != "url" {
-            // Names made of URLs are too many to sample by.
-            trace.name(name!("transaction"));
-            trace.str(&span.name);
-        }
-        Decision::of(span.span_context.trace_state(), &spans.trace_id).write(&mut trace);
-        out.array([PIECE_END]);
-
-        let mut json = Json::new(out);
-        json.begin_object();
-        json.name(name!("type"));
-        json.plain(b"transaction");
-        json.name(name!("event_id"));
-        json.hex_16(id.as_bytes());
-        json.name(name!("transaction"));
-        json.str(&span.name);
-        json.name(name!("transaction_info"));
-        json.begin_object();
-        json.name(name!("source"));
-        json.str(source);
-        json.end_object();
-        spans.write_times(&mut json);
-        json.name(name!("contexts"));
-        json.begin_object();
-        json.name(name!("trace"));
-        json.begin_object();
-        spans.write_ids(&mut json, *parent_id);
-        spans.write_facts(&mut json);
-        json.end_object();
-        spans.write_resource(&mut json);
-        json.end_object();
-        write_measurements(&mut json, span, spans.transactions.limits());
-        json.name(name!("spans"));
-        json.begin_array();
-        json.piece_end(PIECE_END);
-        json.end_array();
-        json.members(&context.event);
-        json.end_object();
-    }
-}
-
-/// Events that carry a measurement, as Sentry's SDKs write them.
-fn write_measurements<O: Out>(json: &mut Json<'_, O>, span: &SpanData, limits: &Limits) {
-    let value = |event: &'_ Event| {
-        let mut found = event.attributes.iter();
-        let found = found.find(|attribute| attribute.key.as_str() == "sentry.measurement_value")?;
-        match found.value {
-            ::opentelemetry::Value::I64(value) => Some(value as f64),
-            ::opentelemetry::Value::F64(value) => Some(value).filter(|value| value.is_finite()),
-            _ => None,
-        }
-    };
-    let events = span.events.iter().take(limits.events as usize);
-    let mut measured = events.filter_map(|event| Some((event, value(event)?))).peekable();
-    if measured.peek().is_none() {
-        return;
-    }
-    json.name(name!("measurements"));
-    json.begin_object();
-    for (event, value) in measured {
-        json.key(&event.name);
-        json.begin_object();
-        json.name(name!("value"));
-        json.f64(value);
-        for attribute in &event.attributes {
-            if attribute.key.as_str() == "sentry.measurement_unit" {
-                json.name(name!("unit"));
-                json.str(super::semantics::text(&attribute.value));
-            }
-        }
-        json.end_object();
-    }
-    json.end_object();
-}
-
-struct ExceptionHeader<'a> {
-    id: EventId,
-    context: &'a SentryContext,
-}
-
-impl Encode for ExceptionHeader<'_> {
-    fn encode<O: Out>(&self, out: &mut O) {
-        let mut json = Json::new(out);
-        json.begin_object();
-        json.name(name!("event_id"));
-        json.hex_16(self.id.as_bytes());
-        // No `trace`: what the head of the trace said is not known here.
-        json.members(&self.context.sdk);
-        json.end_object();
-    }
-}
-
-/// A span event named `exception` (semantic conventions, "Exceptions") as an error event on the span.
-struct Exception<'a> {
-    spans: Spans<'a>,
-    event: &'a Event,
-    id: EventId,
-    context: &'a SentryContext,
-}
-
-impl Exception<'_> {
-    fn attribute(&self, key: &str) -> &str {
-        let mut attributes = self.event.attributes.iter();
-        let found = attributes.find(|attribute| attribute.key.as_str() == key);
-        found.map_or("", |attribute| super::semantics::text(&attribute.value))
-    }
-}
-
-impl Encode for Exception<'_> {
-    fn encode<O: Out>(&self, out: &mut O) {
-        let (spans, event) = (&self.spans, self.event);
-        let limits = spans.transactions.limits();
-        let mut json = Json::new(out);
-        json.begin_object();
-        json.name(name!("event_id"));
-        json.hex_16(self.id.as_bytes());
-        json.name(name!("timestamp"));
-        json.seconds(nanos(event.timestamp) / 1000);
-        json.name(name!("level"));
-        json.plain(b"error");
-        json.name(name!("exception"));
-        json.begin_object();
-        json.name(name!("values"));
-        json.begin_array();
-        json.begin_object();
-        for (name, key) in [
-            (name!("type"), "exception.type"),
-            (name!("value"), "exception.message"),
-        ] {
-            let text = self.attribute(key);
-            if !text.is_empty() {
-                json.name(name);
-                json.str(text);
-            }
-        }
-        json.name(name!("mechanism"));
-        json.begin_object();
-        json.name(name!("type"));
-        json.plain(ORIGIN);
-        json.name(name!("handled"));
-        // The span saw it pass when it escaped.
-        let escaped = ::opentelemetry::Value::Bool(true);
-        json.bool(
-            !event
-                .attributes
-                .iter()
-                .any(|attribute| attribute.key.as_str() == "exception.escaped" && attribute.value == escaped),
-        );
-        json.end_object();
-        json.end_object();
-        json.end_array();
-        json.end_object();
-        json.name(name!("contexts"));
-        json.begin_object();
-        json.name(name!("trace"));
-        json.begin_object();
-        spans.write_ids(&mut json, SpanId::new(spans.span.parent_span_id.to_bytes()));
-        let op = spans.facts.op(&spans.span.span_kind);
-        if !op.is_empty() {
-            json.name(name!("op"));
-            json.str(op);
-        }
-        json.end_object();
-        json.name(name!("otel"));
-        json.begin_object();
-        json.name(name!("attributes"));
-        json.begin_object();
-        let others = event
-            .attributes
-            .iter()
-            .filter(|attribute| !matches!(attribute.key.as_str(), "exception.type" | "exception.message"));
-        write_attributes(&mut json, others, limits.event_attributes, limits);
-        json.end_object();
-        json.members(&spans.transactions.resource);
-        json.end_object();
-        json.end_object();
-        json.members(&self.context.event);
         json.end_object();
     }
 }

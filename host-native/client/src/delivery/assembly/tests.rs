@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use surgetank_core::rng::Rng;
+use surgetank_core::wire::otlp::protobuf::Out as _;
 
 use super::*;
 use crate::json::collected;
