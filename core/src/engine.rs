@@ -42,7 +42,7 @@ use crate::destination::Destination;
 use crate::downsample::Monitor;
 use crate::gate::GateState;
 use crate::health::{Health, HealthTracker};
-use crate::item::{Category, DestinationId, DropReason, Item, Outcome};
+use crate::item::{Category, CategorySet, DestinationId, DropReason, Item, Outcome};
 use crate::ledger::{Loss, Totals};
 use crate::limits::{MAX_DESTINATIONS, MAX_NOTICES};
 use crate::notice::{Ack, Action, Deadline, Notice};
@@ -54,6 +54,7 @@ use crate::rng::Rng;
 use crate::status::{Counters, QueueFill, Status};
 use crate::storage::{Parts, Storage};
 use crate::time::{Duration, Instant};
+use crate::wire::rate_limits::Scope;
 use heapless::Deque;
 
 pub use flush::FlushId;
@@ -220,6 +221,37 @@ impl<S: Storage> Engine<S> {
     /// The attempt `id` got no answer.
     pub fn on_failure(&mut self, now: Instant, id: RequestId, failure: Failure) -> Ack {
         self.core(now).on_failure(id, failure)
+    }
+
+    /// A limit that another engine learned of the same server, until just before `until` on this engine's clock: `None` for
+    /// everything. The longer of two limits stays. For hosts with an engine on each of several threads.
+    pub fn on_limit(
+        &mut self,
+        now: Instant,
+        destination: DestinationId,
+        categories: Option<CategorySet>,
+        until: Instant,
+        scope: Scope,
+    ) {
+        let core = self.core(now);
+        if let Some(entry) = core
+            .index_of(destination)
+            .and_then(|index| core.destinations.get_mut(index))
+        {
+            entry.limits.limit(categories, until, scope);
+        }
+    }
+
+    /// A pause that the same server asked another engine for: nothing is sent before `until`, or before the end of a longer
+    /// pause.
+    pub fn on_pause(&mut self, now: Instant, destination: DestinationId, until: Instant) {
+        let core = self.core(now);
+        if let Some(entry) = core
+            .index_of(destination)
+            .and_then(|index| core.destinations.get_mut(index))
+        {
+            entry.paused_until = entry.paused_until.max(until);
+        }
     }
 
     /// How the host is doing; as often as the host likes, once a second is plenty.

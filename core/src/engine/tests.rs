@@ -1,5 +1,6 @@
 mod bodies;
 mod handover;
+mod learned;
 mod order;
 mod otlp;
 mod status;

@@ -3,13 +3,14 @@
 use core::cell::UnsafeCell;
 
 use surgetank_core::engine::{Engine, HostProbe};
-use surgetank_core::item::{Category, DestinationId, DropReason, Item};
+use surgetank_core::item::{Category, CategorySet, DestinationId, DropReason, Item};
 use surgetank_core::notice::Action;
 use surgetank_core::record::decode;
 use surgetank_core::request::{BodyContext, RequestId};
 use surgetank_core::storage::FixedStorage;
 use surgetank_core::time::{Instant, UnixTime};
 use surgetank_core::wire::otlp::framing::Frame;
+use surgetank_core::wire::rate_limits::Scope;
 
 use crate::answers::{failure, with_response};
 use crate::input::Tape;
@@ -156,6 +157,18 @@ extern "C" fn engine_on_losses_and_probe() {
                 oldest_open_slot: span(tape),
             },
         );
+    });
+}
+
+/// What another engine learned.
+#[unsafe(no_mangle)]
+extern "C" fn engine_learn() {
+    with_engine(|engine, now, tape| {
+        let destination = DestinationId::from_bits(tape.word());
+        let categories = tape.flag().then(|| CategorySet::from_bits(tape.long()));
+        let until = Instant::from_micros(tape.long());
+        engine.on_limit(now, destination, categories, until, Scope::Project);
+        engine.on_pause(now, destination, until);
     });
 }
 
