@@ -64,6 +64,30 @@ mod import {
             timeout_ms: u32,
             token: *mut u32,
         ) -> u32;
+        pub(super) fn proxy_send_local_response(
+            status: u32,
+            details: *const u8,
+            details_bytes: usize,
+            body: *const u8,
+            body_bytes: usize,
+            headers: *const u8,
+            headers_bytes: usize,
+            grpc_status: i32,
+        ) -> u32;
+        pub(super) fn proxy_get_shared_data(
+            name: *const u8,
+            name_bytes: usize,
+            data: *mut *mut u8,
+            bytes: *mut usize,
+            version: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_set_shared_data(
+            name: *const u8,
+            name_bytes: usize,
+            data: *const u8,
+            bytes: usize,
+            version: u32,
+        ) -> u32;
         pub(super) fn proxy_set_effective_context(context: u32) -> u32;
         pub(super) fn proxy_done() -> u32;
         pub(super) fn proxy_define_metric(
@@ -311,6 +335,43 @@ impl Host {
         } else {
             Err(CallError(result))
         }
+    }
+
+    /// Answers the present request in the server's place; it goes no further. `details` is for the proxy's logs.
+    pub fn respond(&self, status: u16, details: &str, headers: &[u8], body: &[u8]) {
+        // SAFETY: the host reads the three ranges during the call.
+        unsafe {
+            import::proxy_send_local_response(
+                u32::from(status),
+                details.as_ptr(),
+                details.len(),
+                body.as_ptr(),
+                body.len(),
+                headers.as_ptr(),
+                headers.len(),
+                -1,
+            )
+        };
+    }
+
+    /// What all workers share under that name, and its version; nothing and 0 before it is first set.
+    pub fn shared(&self, name: &str) -> (Option<&[u8]>, u32) {
+        let mut version = 0;
+        let place = &raw mut version;
+        let data = self.result(|data, bytes| {
+            // SAFETY: the host reads `name` during the call and writes to the three places.
+            unsafe { import::proxy_get_shared_data(name.as_ptr(), name.len(), data, bytes, place) }
+        });
+        (data, version)
+    }
+
+    /// Sets it, if its version is still that one (0: whatever it is).
+    pub fn set_shared(&self, name: &str, data: &[u8], version: u32) -> bool {
+        // SAFETY: the host reads both ranges during the call.
+        let result = unsafe {
+            import::proxy_set_shared_data(name.as_ptr(), name.len(), data.as_ptr(), data.len(), version)
+        };
+        result == 0
     }
 
     /// Acts for another context until the callback ends: a request's context is gone before an answer could come to it.

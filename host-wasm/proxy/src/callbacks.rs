@@ -7,6 +7,8 @@ static PLUGIN: Global<Plugin> = Global::new(Plugin::new());
 
 /// `FilterHeadersStatus`: go on.
 const CONTINUE: u32 = 0;
+/// `FilterHeadersStatus`: go no further; an answer was given.
+const STOP: u32 = 1;
 
 /// Runs `act` on the state.
 fn enter<T>(act: impl FnOnce(&mut Plugin, &Host) -> T) -> T {
@@ -45,8 +47,8 @@ extern "C" fn proxy_on_tick(root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end: u32) -> u32 {
-    enter(|plugin, host| plugin.request(host, context));
-    CONTINUE
+    let answered = enter(|plugin, host| plugin.request(host, context));
+    if answered { STOP } else { CONTINUE }
 }
 
 #[unsafe(no_mangle)]

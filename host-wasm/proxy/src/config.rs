@@ -6,7 +6,8 @@
 //!   "sample_rate": 0.25,
 //!   "otlp":   {"cluster": "collector", "authority": "collector:4318", "path": "/v1/traces",
 //!              "headers": {"authorization": "Bearer ..."}, "timeout_ms": 10000, "delay_ms": 5000},
-//!   "sentry": {"cluster": "sentry", "dsn": "https://KEY@o1.ingest.sentry.io/42", "timeout_ms": 10000}
+//!   "sentry": {"cluster": "sentry", "dsn": "https://KEY@o1.ingest.sentry.io/42", "timeout_ms": 10000},
+//!   "guard": false
 //! }
 //! ```
 //!
@@ -106,6 +107,8 @@ pub struct Settings {
     pub sentry: Option<Sentry>,
     /// Which share of the traces that start here is recorded.
     pub rate: Rate,
+    /// What stands behind is an ingestion service, which is spared what it would refuse.
+    pub guard: bool,
     /// The encoded `Resource` message of OTLP.
     pub resource: Vec<u8, 512>,
 }
@@ -168,8 +171,10 @@ const DELAY: &str = "a whole number of milliseconds from 10 to 60000";
 const RATE: &str = "a decimal number from 0 to 1, such as 0.25";
 const HEADERS: &str =
     "an object of at most 6 headers: lower-case names, values of 1 to 384 visible characters";
+const NOTHING: &str = "an object with \"otlp\", \"sentry\" or \"guard\"";
 const OTLP: &str = "an object with \"cluster\"";
 const SENTRY: &str = "an object with \"cluster\" and \"dsn\"";
+const GUARD: &str = "true or false";
 const DSN: &str = "a DSN: https://PUBLIC_KEY@HOST/PROJECT_ID";
 
 /// Reads and checks a configuration.
@@ -192,20 +197,22 @@ pub fn parse(text: &[u8]) -> Result<Settings, Refusal> {
             "sample_rate" => settings.rate = rate(member)?,
             "otlp" => settings.otlp = Some(otlp(member)?),
             "sentry" => settings.sentry = Some(sentry(member)?),
+            "guard" => {
+                let Kind::Bool(guard) = member.kind else {
+                    return Err(Fault::Field(GUARD));
+                };
+                settings.guard = guard;
+            }
             _ => {
                 return Err(Fault::Field(
-                    "absent: known are service_name, release, environment, sample_rate, otlp and sentry",
+                    "absent: known are service_name, release, environment, sample_rate, otlp, sentry and guard",
                 ));
             }
         }
         Ok(())
     })?;
-    if settings.otlp.is_none() && settings.sentry.is_none() {
-        return Err(Refusal::new(
-            "",
-            "",
-            "an object with \"otlp\", \"sentry\" or both",
-        ));
+    if settings.otlp.is_none() && settings.sentry.is_none() && !settings.guard {
+        return Err(Refusal::new("", "", NOTHING));
     }
     encode_resource(&mut settings);
     Ok(settings)

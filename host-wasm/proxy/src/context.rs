@@ -54,8 +54,12 @@ pub struct Incoming<'a> {
     pub path: &'a [u8],
     /// `:authority`.
     pub authority: &'a [u8],
-    /// `:scheme`.
-    pub scheme: &'a [u8],
+    /// `content-type`.
+    pub content_type: &'a [u8],
+    /// The first `x-sentry-auth`.
+    pub x_sentry_auth: Option<&'a [u8]>,
+    /// The first `authorization`.
+    pub authorization: Option<&'a [u8]>,
 }
 
 impl<'a> Incoming<'a> {
@@ -68,7 +72,9 @@ impl<'a> Incoming<'a> {
                 b":method" => found.method = value,
                 b":path" => found.path = value,
                 b":authority" => found.authority = value,
-                b":scheme" => found.scheme = value,
+                b"content-type" => found.content_type = value,
+                b"x-sentry-auth" => found.x_sentry_auth = found.x_sentry_auth.or(Some(value)),
+                b"authorization" => found.authorization = found.authorization.or(Some(value)),
                 b"traceparent" => keep(&mut found.traceparent, value),
                 b"sentry-trace" => keep(&mut found.sentry_trace, value),
                 b"baggage" => keep(&mut found.baggage, value),

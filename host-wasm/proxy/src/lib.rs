@@ -14,6 +14,9 @@
 //!                                                    on_tick --poll--^  ^--on_http_call_response------------'
 //! ```
 //!
+//! In front of an ingestion service it is a [`guard`], too: what the service's answers said of limits and overload is
+//! answered to the next request without the service. What one worker learned goes to the others over a [`board`].
+//!
 //! One instance for each worker, with an engine of its own, in memory that is fixed ([`abi`] and the static in
 //! `callbacks`). No allocator is linked and no panic can be reached: the panic handler is an import that Envoy does not
 //! have, and `cargo xtask wasm` refuses a module in which it is left. For other targets than wasm32 the crate is a
@@ -43,16 +46,20 @@ extern crate std;
 
 #[cfg(target_arch = "wasm32")]
 pub mod abi;
+pub mod board;
 #[cfg(target_arch = "wasm32")]
 mod callbacks;
 pub mod calls;
 pub mod config;
 pub mod context;
 pub mod event;
+pub mod guard;
 pub mod headers;
 #[cfg(target_arch = "wasm32")]
 mod metrics;
 #[cfg(target_arch = "wasm32")]
 mod plugin;
+pub mod refusal;
 pub mod requests;
+pub mod route;
 pub mod span;

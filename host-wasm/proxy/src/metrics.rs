@@ -10,6 +10,7 @@ use surgetank_core::item::{Category, DropReason};
 use surgetank_core::ledger::{CategoryTotals, Totals};
 
 use crate::abi::{Host, Metric};
+use crate::guard::Verdict;
 
 /// What is counted, with its name.
 const KINDS: [(Category, &str); 2] = [(Category::Span, "spans"), (Category::Error, "errors")];
@@ -81,6 +82,8 @@ pub(crate) struct Metrics {
     kinds: [Kind; KINDS.len()],
     /// Requests that were not recorded because too many were under way.
     untracked: Option<u32>,
+    /// Requests that a guard let pass, refused for limits, and refused for overload.
+    guard: [Option<u32>; 3],
 }
 
 impl Metrics {
@@ -88,6 +91,7 @@ impl Metrics {
         Self {
             kinds: [Kind::NEW; KINDS.len()],
             untracked: None,
+            guard: [None; 3],
         }
     }
 
@@ -97,6 +101,27 @@ impl Metrics {
             kind.define(host, name);
         }
         self.untracked = metric(host, Metric::Counter, &["requests.untracked"]);
+    }
+
+    /// The same for those of a guard.
+    pub(crate) fn define_guard(&mut self, host: &Host) {
+        let names = ["passed", "refused.limited", "refused.overloaded"];
+        for (place, name) in self.guard.iter_mut().zip(names) {
+            *place = metric(host, Metric::Counter, &["guard.", name]);
+        }
+    }
+
+    /// Counts what a guard decided.
+    pub(crate) fn judged(&self, host: &Host, verdict: Verdict) {
+        let [passed, limited, overloaded] = self.guard;
+        let counted = match verdict {
+            Verdict::Pass => passed,
+            Verdict::Limited(_) => limited,
+            Verdict::Overloaded(_) => overloaded,
+        };
+        if let Some(metric) = counted {
+            host.add(metric, 1);
+        }
     }
 
     /// Adds what the sums have grown by. A few comparisons when nothing happened.

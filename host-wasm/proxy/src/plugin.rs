@@ -9,6 +9,7 @@
 //! end off until they are delivered or [`GRACE`] is over.
 
 mod delivery;
+mod learning;
 mod traffic;
 
 use core::fmt::Write as _;
@@ -23,8 +24,10 @@ use surgetank_core::storage::FixedStorage;
 use surgetank_core::time::{Duration, Instant};
 
 use crate::abi::{Buffer, Host, Level, Once};
+use crate::board::{Board, subject};
 use crate::calls::{Calls, MOST_CALLS};
 use crate::config::{self, Settings};
+use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::requests::Requests;
 
@@ -75,10 +78,33 @@ struct Root {
     settings: Settings,
     otlp: Option<DestinationId>,
     sentry: Option<DestinationId>,
+    /// Subjects of the board: the two servers, and the service that is guarded.
+    subjects: Subjects,
     /// Set when it is to end: until then it may deliver.
     leaves_at: Option<Instant>,
     /// It ended; its place may be taken.
     gone: bool,
+}
+
+/// Under what the servers of a root stand on the board.
+#[derive(Clone, Copy, Default)]
+struct Subjects {
+    otlp: u64,
+    sentry: u64,
+    guarded: u64,
+}
+
+impl Subjects {
+    fn of(settings: &Settings) -> Self {
+        let otlp = settings.otlp.as_ref();
+        let sentry = settings.sentry.as_ref();
+        let of = |cluster: &str, path: &str| subject([cluster.as_bytes(), path.as_bytes()]);
+        Self {
+            otlp: otlp.map_or(0, |otlp| of(&otlp.cluster, &otlp.path)),
+            sentry: sentry.map_or(0, |sentry| of(&sentry.cluster, &sentry.auth)),
+            guarded: of("guarded", &settings.program.service_name),
+        }
+    }
 }
 
 impl Root {
@@ -105,6 +131,11 @@ pub(crate) struct Plugin {
     requests: Requests,
     calls: Calls,
     metrics: Metrics,
+    /// One for each root.
+    guards: [Guard; ROOTS],
+    board: Board,
+    /// Version of the board that was looked at last.
+    seen: u32,
     random: Rng,
     /// What the monotonic clock lacks to nanoseconds since 1970; looked at with each tick.
     epoch: u64,
@@ -128,6 +159,9 @@ impl Plugin {
             requests: Requests::new(),
             calls: Calls::new(),
             metrics: Metrics::new(),
+            guards: [const { Guard::new() }; ROOTS],
+            board: Board::new(),
+            seen: 0,
             random: Rng::new(0),
             epoch: 0,
             unasked: 0,
@@ -201,6 +235,7 @@ impl Plugin {
         };
         let mut root = Root {
             context,
+            subjects: Subjects::of(&settings),
             settings,
             otlp: None,
             sentry: None,
@@ -228,7 +263,12 @@ impl Plugin {
         }
         let opened = root.otlp.is_some() == root.settings.otlp.is_some()
             && root.sentry.is_some() == root.settings.sentry.is_some();
+        if root.settings.guard {
+            self.metrics.define_guard(host);
+        }
         *place = Some(root);
+        // What others know concerns the new servers, too.
+        self.seen = 0;
         host.tick_every(TICK_MS);
         opened
             || refused(format_args!(
@@ -254,7 +294,7 @@ impl Plugin {
 
     /// A context is gone.
     pub(crate) fn delete(&mut self, host: &Host, context: u32) {
-        self.requests.end(context);
+        self.end(context);
         let Some(index) = self.root_of(context) else {
             return;
         };
@@ -266,6 +306,17 @@ impl Plugin {
         while let (Some(call), Some(engine)) = (self.calls.take_of(context), &mut self.engine) {
             let _ = engine.on_failure(now, call.request, Failure::Disconnected);
         }
+    }
+
+    /// A request's context is gone.
+    fn end(&mut self, context: u32) {
+        if let Some(slot) = self.requests.get(context)
+            && slot.subject != 0
+            && let Some(guard) = self.guards.get_mut(slot.root())
+        {
+            guard.unanswered(context);
+        }
+        self.requests.end(context);
     }
 
     /// True while records wait for one of the root's servers, or are under way to it.

@@ -15,7 +15,7 @@ const SLOTS: usize = 2048;
 const REACH: usize = 16;
 
 /// Bytes of text of one request: method, path and authority; the rest is cut.
-const TEXT_BYTES: usize = 184;
+const TEXT_BYTES: usize = 176;
 /// Most of them for the method, of which the longest that anybody registered has 17 bytes.
 const METHOD_BYTES: usize = 24;
 /// Most of them for the path.
@@ -37,6 +37,8 @@ pub struct Slot {
     parent: [u8; 8],
     flags: u8,
     decision: u8,
+    /// Whose limits count for it, when the plugin guards what stands behind; 0 otherwise.
+    pub subject: u64,
     /// When it came, on the monotonic clock in nanoseconds.
     pub started: u64,
     text: [u8; TEXT_BYTES],
@@ -54,6 +56,7 @@ impl Slot {
         parent: [0; 8],
         flags: 0,
         decision: 0,
+        subject: 0,
         started: 0,
         text: [0; TEXT_BYTES],
     };
@@ -171,6 +174,7 @@ impl Requests {
         slot.id = id;
         slot.root = root;
         slot.trace_id = [0; 16];
+        slot.subject = 0;
         true
     }
 

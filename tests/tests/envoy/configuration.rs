@@ -25,6 +25,13 @@ fn a_good_one_loads() {
 }
 
 #[test]
+fn the_examples_one_loads() {
+    let output = Envoy::check_example();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
 fn a_bad_one_is_refused_by_the_name_of_the_field_and_without_its_value() {
     for (plugin, words) in [
         (

@@ -188,6 +188,14 @@ impl Envoy {
         ended
     }
 
+    /// What it says about the configuration in `examples/envoy`.
+    pub(crate) fn check_example() -> Output {
+        let mut command = Command::new(program());
+        command.args(["--mode", "validate", "--config-path", "examples/envoy/envoy.yaml"]);
+        command.args(ALONE).current_dir(root());
+        command.output().expect("envoy starts")
+    }
+
     /// What it says about a configuration of the plugin that it only checks.
     pub(crate) fn check(plugin: &str) -> Output {
         let folder = tempfile::tempdir().expect("a directory for the configuration");

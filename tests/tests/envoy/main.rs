@@ -8,6 +8,7 @@
 mod configuration;
 mod delivery;
 mod envoy;
+mod guard;
 mod reload;
 mod spans;
 mod traces;

@@ -20,9 +20,12 @@ impl Answer {
     }
 }
 
-/// A connection to a proxy.
+/// A connection to a proxy. One that the proxy said it closes, as after an answer that came before all of its request,
+/// is made anew.
 pub(crate) struct Connection {
+    address: SocketAddr,
     stream: BufReader<TcpStream>,
+    is_over: bool,
 }
 
 impl Connection {
@@ -31,13 +34,18 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
         Self {
+            address,
             stream: BufReader::new(stream),
+            is_over: false,
         }
     }
 
-    /// Asks and reads the answer; a connection that the proxy closes (when it drains) is an error of the test.
+    /// Asks and reads the answer.
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        if self.is_over {
+            *self = Self::to(self.address);
+        }
         let mut text = format!(
             "{method} {path} HTTP/1.1\r\nhost: shop.example\r\ncontent-length: {}\r\n",
             body.len()
@@ -51,8 +59,10 @@ impl Connection {
             .get_mut()
             .write_all(text.as_bytes())
             .expect("the proxy reads");
-        self.read()
-            .unwrap_or_else(|| panic!("no answer to {method} {path}"))
+        let answer = self.read();
+        let answer = answer.unwrap_or_else(|| panic!("no answer to {method} {path}"));
+        self.is_over = answer.header("connection") == Some("close");
+        answer
     }
 
     /// `GET` of a path.

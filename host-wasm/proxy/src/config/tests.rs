@@ -70,11 +70,9 @@ fn each_wrong_field_is_named_with_what_would_be_right() {
         ("", "the configuration", "a JSON object"),
         ("[]", "the configuration", "a JSON object"),
         ("{", "the configuration", "a JSON object"),
-        (
-            "{}",
-            "the configuration",
-            "an object with \"otlp\", \"sentry\" or both",
-        ),
+        ("{}", "the configuration", NOTHING),
+        (r#"{"guard": false}"#, "the configuration", NOTHING),
+        (r#"{"guard": "yes"}"#, "guard", GUARD),
         (r#"{"otpl": {}}"#, "otpl", "absent: known are"),
         (r#"{"service_name": 1}"#, "service_name", NAME),
         (r#"{"service_name": ""}"#, "service_name", NAME),
@@ -150,6 +148,7 @@ fn each_wrong_field_is_named_with_what_would_be_right() {
         let begin = std::format!("{field} must be {expected}");
         assert!(said.starts_with(&begin), "{text}: {said}");
     }
+    assert!(parse(br#"{"guard": true}"#).unwrap().guard);
 }
 
 #[test]

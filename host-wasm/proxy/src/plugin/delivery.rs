@@ -11,6 +11,7 @@ use surgetank_core::response::{Failure, Response};
 use surgetank_core::time::UnixTime;
 use surgetank_core::wire::WriteError;
 
+use super::learning::lessons;
 use super::{ANSWER_BYTES, MOST_STARTS, Plugin, Root, SCOPE, SDK_NAME, moment, owner};
 use crate::abi::{Buffer, CallError, Host, Level, Map};
 use crate::calls::{Answer, Call};
@@ -32,6 +33,7 @@ impl Plugin {
     pub(crate) fn tick(&mut self, host: &Host, context: u32) {
         self.look_at_wall_clock(host);
         let nanos = host.monotonic_nanos();
+        self.look_at_board(host, moment(nanos));
         self.drive(host, context, nanos);
         if let Some(engine) = &self.engine {
             self.metrics.publish(host, engine.totals());
@@ -87,6 +89,10 @@ impl Plugin {
                     wall: UnixTime::from_micros(self.epoch.wrapping_add(nanos) / 1000),
                 };
                 let _ = engine.on_response(now, call.request, &response);
+                if let Some(root) = owner(&self.roots, call.destination) {
+                    let lines = lessons(engine, now, root, call.destination, &response);
+                    self.teach(host, now, &lines);
+                }
             }
         }
         self.drive(host, context, nanos);

@@ -2,8 +2,9 @@
 
 use surgetank_core::gate::GateState;
 use surgetank_core::item::{Category, DropReason, Form, Header, Item};
+use surgetank_core::response::Response;
 use surgetank_core::rng::Rng;
-use surgetank_core::time::Instant;
+use surgetank_core::time::{Instant, UnixTime};
 
 use super::{Heart, Plugin, RECORDS_BEFORE_POLL, moment};
 use crate::abi::{Host, Map};
@@ -11,39 +12,89 @@ use crate::calls::number;
 use crate::config::Settings;
 use crate::context::{Context, Decision, Head, Incoming};
 use crate::event;
-use crate::headers::Pairs;
+use crate::guard::{Guard, Verdict};
+use crate::headers::{self, Pairs};
+use crate::refusal::Refusal;
+use crate::route::{Arrival, Clues};
 use crate::span::{self, End};
 
 impl Plugin {
-    /// The headers of a request: takes its trace over, decides, and passes it on.
-    pub(crate) fn request(&mut self, host: &Host, context: u32) {
+    /// The headers of a request: takes its trace over, decides, and passes it on. True when it was answered here.
+    pub(crate) fn request(&mut self, host: &Host, context: u32) -> bool {
         let Some(slot) = self.requests.get(context) else {
-            return;
+            return false;
         };
         let (Some(Some(root)), Some(engine)) = (self.roots.get(slot.root()), &mut self.engine) else {
-            return;
+            return false;
         };
         let Some(bytes) = host.headers(Map::Request) else {
-            return;
+            return false;
         };
         let incoming = Incoming::of(Pairs::new(bytes));
         slot.started = host.monotonic_nanos();
+        let now = moment(slot.started);
         let parent = incoming.parent();
         let gate = GateState::OPEN.with_factor(engine.factor());
         let own = Context::new(parent, root.settings.rate.threshold, gate, &mut self.random);
         slot.note(incoming.method, incoming.path, incoming.authority);
         slot.set_context(&own);
-        if own.is_recorded() || parent.is_none() {
-            pass_on(host, &root.settings, &incoming, &own);
-        }
         if let (Some(otlp), Some(reason)) = (root.otlp, reason_of(own.decision)) {
-            let now = moment(slot.started);
             engine.on_losses(now, Some(otlp), Category::Span, reason, 1);
         }
+        if let Some(guard) = self.guards.get_mut(slot.root()).filter(|_| root.settings.guard)
+            && let Some(arrival) = Arrival::of(&clues_of(&incoming))
+        {
+            let verdict = guard.judge(now, context, &arrival);
+            self.metrics.judged(host, verdict);
+            if let Some((refusal, details)) = refusal_of(verdict, guard, &arrival, now) {
+                let mut head = [0; 1024];
+                let head = headers::write(&mut head, refusal.headers()).unwrap_or_default();
+                host.respond(refusal.status, details, head, refusal.body());
+                return true;
+            }
+            slot.subject = arrival.subject;
+        }
+        let delivers = root.otlp.is_some() || root.sentry.is_some();
+        if delivers && (own.is_recorded() || parent.is_none()) {
+            pass_on(host, &root.settings, &incoming, &own);
+        }
+        false
+    }
+
+    /// What the service answered teaches its guard.
+    fn learn(&mut self, host: &Host, context: u32) {
+        let Some(slot) = self.requests.get(context).filter(|slot| slot.subject != 0) else {
+            return;
+        };
+        let subject = core::mem::take(&mut slot.subject);
+        let index = slot.root();
+        let (Some(guard), Some(Some(root))) = (self.guards.get_mut(index), self.roots.get(index)) else {
+            return;
+        };
+        let Some(status) = host.header(Map::Response, ":status").and_then(number) else {
+            guard.unanswered(context);
+            return;
+        };
+        let nanos = host.monotonic_nanos();
+        let limits = host.header(Map::Response, "x-sentry-rate-limits");
+        let limits = limits.filter(|value| !value.is_empty());
+        let asks = matches!(status, 429 | 502..=504);
+        let retry_after = asks.then(|| host.header(Map::Response, "retry-after")).flatten();
+        let response = Response {
+            status,
+            retry_after: retry_after.filter(|value| !value.is_empty()),
+            rate_limits: limits.as_slice(),
+            wall: UnixTime::from_micros(self.epoch.wrapping_add(nanos) / 1000),
+            ..Response::default()
+        };
+        let (now, overload) = (moment(nanos), root.subjects.guarded);
+        let lines = guard.answered(now, context, subject, overload, &response, &mut self.random);
+        self.teach(host, now, &lines);
     }
 
     /// A request ended: records what is to be recorded of it.
     pub(crate) fn finish(&mut self, host: &Host, context: u32) {
+        self.learn(host, context);
         let Self {
             engine: Some(engine),
             requests,
@@ -62,6 +113,9 @@ impl Plugin {
         let Some(Some(root)) = roots.get(slot.root()) else {
             return;
         };
+        if root.sentry.is_none() && !(own.is_recorded() && root.otlp.is_some()) {
+            return;
+        }
         let status = host
             .header(Map::Response, ":status")
             .and_then(number)
@@ -121,6 +175,37 @@ fn event_id(random: &mut Rng) -> [u8; 16] {
     let [a, b, c, d, e, f, g, h] = random.next_u64().to_be_bytes();
     let [i, j, k, l, m, n, o, p] = random.next_u64().to_be_bytes();
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+}
+
+fn clues_of<'a>(incoming: &Incoming<'a>) -> Clues<'a> {
+    Clues {
+        method: incoming.method,
+        path: incoming.path,
+        x_sentry_auth: incoming.x_sentry_auth,
+        authorization: incoming.authorization,
+        content_type: incoming.content_type,
+    }
+}
+
+/// The answer to a request that is not to go on, and a word for the proxy's logs.
+fn refusal_of(
+    verdict: Verdict,
+    guard: &Guard,
+    arrival: &Arrival,
+    now: Instant,
+) -> Option<(Refusal, &'static str)> {
+    match verdict {
+        Verdict::Pass => None,
+        Verdict::Limited(left) => {
+            let limits = guard.limits(arrival.subject);
+            let refusal = Refusal::limited(arrival.language, left, limits, now);
+            Some((refusal, "surgetank_rate_limited"))
+        }
+        Verdict::Overloaded(left) => Some((
+            Refusal::overloaded(arrival.language, left),
+            "surgetank_overloaded",
+        )),
+    }
 }
 
 /// What a request that is not recorded is counted as.
