@@ -105,6 +105,8 @@ export class Client {
         ...options.resource,
       };
     } else throw new Error('init wants a dsn or an otlpEndpoint');
+    // What an earlier visit kept for it goes on, also if this one records nothing.
+    this.page.whenReady(() => this.destination());
     if (options.globalHandlers !== false) this.listen();
   }
 

@@ -10,9 +10,19 @@ export type Attributes = Record<string, unknown>;
 export interface EngineOptions {
   /** Memory for records in bytes, 16 KiB to 64 MiB, taken once; 512 KiB if absent. A record may take half of it. */
   queueBytes?: number;
+  /** Keeps what an outage holds back for the next visit; without it, records live as long as the page. */
+  offline?: OfflineStore;
   /** Where the WebAssembly module is, or its bytes; beside the script (or in it) if absent. */
   wasm?: string | URL | Response | BufferSource | WebAssembly.Module | (() => unknown);
 }
+
+/** From `offlineStore`. */
+export interface OfflineStore {
+  readonly name: string;
+}
+
+/** A store in IndexedDB: bounded in bytes (512 KiB a tab, 8 tabs) and age (a day). Needs a secure context. */
+export function offlineStore(options?: { name?: string; maxBytes?: number; maxAgeMs?: number }): OfflineStore;
 
 export interface Options extends EngineOptions {
   /** A Sentry project: `https://PUBLIC_KEY@HOST/PROJECT_ID`. Either this or `otlpEndpoint`. */

@@ -7,3 +7,4 @@ setSource(() => new URL('./surgetank.wasm', import.meta.url));
 export { init } from './client.js';
 export { makeSurgetankTransport } from './sentry.js';
 export { SurgetankSpanExporter, SurgetankSpanProcessor } from './opentelemetry.js';
+export { offlineStore } from './store.js';

@@ -13,3 +13,4 @@ setSource(() => {
 export { init } from './client.js';
 export { makeSurgetankTransport } from './sentry.js';
 export { SurgetankSpanExporter, SurgetankSpanProcessor } from './opentelemetry.js';
+export { offlineStore } from './store.js';

@@ -9,7 +9,10 @@ const SAMPLED = 1;
 function recordsOf(options = {}) {
   const { endpoint = 'http://localhost:4318', url, headers, timeoutMs, surgetank } = options;
   const urls = url ? ['', url, url, url] : otlpUrls(endpoint);
-  return new OtlpRecords(pageOf(surgetank), { urls, headers, timeout: timeoutMs });
+  const page = pageOf(surgetank);
+  const records = new OtlpRecords(page, { urls, headers, timeout: timeoutMs });
+  page.whenReady(() => records.destination());
+  return records;
 }
 
 /** A `SpanExporter`: for `BatchSpanProcessor` or `SimpleSpanProcessor`. */

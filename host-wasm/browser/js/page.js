@@ -55,7 +55,7 @@ function plainFetch() {
 }
 
 export class Page {
-  constructor({ queueBytes = 512 * 1024, wasm: given } = {}) {
+  constructor({ queueBytes = 512 * 1024, wasm: given, offline } = {}) {
     this.state = 'loading';
     this.why = '';
     this.early = [];
@@ -70,6 +70,7 @@ export class Page {
     this.timer = 0;
     this.due = Infinity;
     this.pumping = false;
+    this.store = offline;
     this.loaded = this.load(queueBytes, given || source);
   }
 
@@ -80,6 +81,7 @@ export class Page {
       const exports = await init({ module_or_path: await (typeof from === 'function' ? from() : from) });
       this.memory = exports.memory;
       if (!wasm.start(now(), queueBytes, Math.random() * 2 ** 52)) throw new Error('out of memory');
+      if (this.store) this.store.begin(this);
       this.state = 'running';
       this.listen();
       for (const call of this.early.splice(0)) call();
@@ -128,8 +130,11 @@ export class Page {
   hand(leaving) {
     if (this.state !== 'running') return;
     wasm.flush(now());
-    if (leaving) for (const attempt of this.waiting.splice(0)) this.beacon(attempt);
-    this.pump(leaving);
+    // Without a network a beacon is taken, and lost: what there is to keep is kept instead.
+    const kept = this.store && navigator.onLine === false;
+    if (leaving && !kept) for (const attempt of this.waiting.splice(0)) this.beacon(attempt);
+    if (!leaving || !kept) this.pump(leaving);
+    if (this.store && (kept || this.store.stored || wasm.troubled())) this.store.save();
   }
 
   // ---- records ------------------------------------------------------------------------------------------------------
@@ -141,7 +146,35 @@ export class Page {
     const number = wasm.open(now(), to.otlp, to.timeout || 0, key.length, release.length, environment.length);
     if (number === NONE) return -1;
     this.destinations[number] = to;
+    // Later, for the caller is about to use the input window.
+    if (this.store) setTimeout(() => this.store.adopt(to.urls.join(), number));
     return number;
+  }
+
+  /** Copies of what the engine holds, up to `most` bytes: `{list: [{to, bytes}], bytes}`. */
+  held(most) {
+    const list = [];
+    let sum = 0;
+    wasm.begin_held();
+    while (wasm.next_held()) {
+      const bytes = new Uint8Array(this.memory.buffer, wasm.output(), wasm.output_length()).slice();
+      if (sum + bytes.length > most) continue;
+      sum += bytes.length;
+      list.push({ to: this.destinations[wasm.sending_to()].urls.join(), bytes });
+    }
+    return { list, bytes: sum };
+  }
+
+  /** Records a copy that `held` made on an earlier visit. */
+  restore(destination, bytes) {
+    if (this.state === 'running' && this.write([bytes])) wasm.restore(now(), destination, bytes.length);
+  }
+
+  /** Counts such a copy as lost. Its category is the first byte, its quantity stands at the ninth. */
+  lostRecord(destination, bytes, reason) {
+    if (this.state !== 'running') return;
+    const quantity = new DataView(bytes.buffer, bytes.byteOffset).getUint32(8, true);
+    wasm.lost(now(), destination, bytes[0], reason, quantity);
   }
 
   /** Puts pieces of bytes into the input window; false when they do not fit. */
@@ -185,6 +218,7 @@ export class Page {
       const { form, category, logBytes = 0, trace = 0n, origin = 0, urgent = false } = kind;
       wasm.record(began, now(), destination, form, category, logBytes, trace, origin, urgent, length);
     }
+    if (this.store) this.store.dirty = true;
     this.arm();
   }
 
@@ -208,6 +242,7 @@ export class Page {
     let next;
     while ((next = wasm.poll(now(), Date.now())) === SEND) this.start(leaving);
     this.pumping = false;
+    if (this.store) this.store.dirty = true;
     this.flushes = this.flushes.filter((flush) => {
       const done = next === CLOSED || wasm.flushed(flush.number);
       if (done || now() >= flush.until) flush.resolve(done);
@@ -310,6 +345,7 @@ export class Page {
     let due = wasm.deadline(time);
     for (const { until } of this.attempts.values()) due = Math.min(due, until);
     for (const { until } of this.flushes) due = Math.min(due, until);
+    if (this.store) due = Math.min(due, this.store.due(wasm.troubled()));
     if (this.timer && due === this.due) return;
     clearTimeout(this.timer);
     this.due = due;
@@ -328,6 +364,7 @@ export class Page {
       wasm.fail(time, attempt.id, TIMEOUT);
     }
     this.pump();
+    if (this.store && this.store.due(wasm.troubled()) <= now()) this.store.save();
   }
 
   // ---- the end ------------------------------------------------------------------------------------------------------
@@ -373,6 +410,7 @@ export class Page {
     for (const { abort } of this.attempts.values()) abort.abort();
     this.attempts.clear();
     this.waiting = [];
+    if (this.store) this.store.save();
     if (this.onEnd) this.onEnd();
   }
 

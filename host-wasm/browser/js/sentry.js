@@ -46,6 +46,8 @@ export function makeSurgetankTransport(options) {
   const page = pageOf(options.surgetank);
   const headers = options.headers && Object.keys(options.headers).length ? options.headers : undefined;
   let number;
+  const destination = () => (number ??= page.open({ urls: [options.url], headers }));
+  page.whenReady(destination);
   return {
     async send(envelope) {
       const items = envelope[1];
@@ -53,8 +55,7 @@ export function makeSurgetankTransport(options) {
       const categories = items.map(([{ type }]) => CATEGORIES[type] ?? DEFAULT);
       const category = categories.find((one) => one !== DEFAULT) ?? DEFAULT;
       page.whenReady(() => {
-        number ??= page.open({ urls: [options.url], headers });
-        page.record(number, { form: ENVELOPE, category }, () => serialize(envelope));
+        page.record(destination(), { form: ENVELOPE, category }, () => serialize(envelope));
       }, category);
       return {};
     },

@@ -297,6 +297,33 @@ pub fn close(now: f64, until: f64) {
     with((), |page| page.host.close(instant(now), instant(until)));
 }
 
+/// True while an outage keeps records from being delivered.
+#[wasm_bindgen]
+pub fn troubled() -> bool {
+    with(false, |page| page.host.is_troubled())
+}
+
+/// Begins to go through the records that are held.
+#[wasm_bindgen]
+pub fn begin_held() {
+    with((), |page| page.host.begin_held());
+}
+
+/// Writes the next of them into the output window; false at the end. [`sending_to`] says whose it is.
+#[wasm_bindgen]
+pub fn next_held() -> bool {
+    with(false, |page| page.host.next_held())
+}
+
+/// Records what [`next_held`] wrote; `NONE`, or the number of the reason why not.
+#[wasm_bindgen]
+pub fn restore(now: f64, destination: u32, length: u32) -> u32 {
+    with(Outcome::Dropped(DropReason::Closed), |page| {
+        page.host.restore(instant(now), destination, length as usize)
+    })
+    .pipe(outcome_number)
+}
+
 /// Writes the status as JSON into the output window.
 #[wasm_bindgen]
 pub fn status() {

@@ -8,9 +8,10 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use surgetank_core::breaker::BreakerState;
 use surgetank_core::concurrency::ConcurrencyConfig;
 use surgetank_core::config::{BatchConfig, Config, DestinationConfig};
-use surgetank_core::engine::{Engine, FlushId};
+use surgetank_core::engine::{Engine, FlushId, Piece, Walk};
 use surgetank_core::item::{
     Category, CategorySet, DestinationId, DropReason, Form, Header, Item, Outcome, Priority, Signal, TraceKey,
 };
@@ -25,7 +26,7 @@ use surgetank_core::wire::otlp::framing::Frame;
 use surgetank_core::wire::{WriteError, envelope};
 
 use crate::allowance::Allowance;
-use crate::status;
+use crate::{status, store};
 
 /// Clients, transports and exporters that one page can have.
 pub const MAX_DESTINATIONS: usize = 8;
@@ -135,6 +136,7 @@ pub struct Host {
     output: Vec<u8>,
     output_length: usize,
     sending: Sending,
+    walk: Walk,
 }
 
 impl Host {
@@ -152,6 +154,7 @@ impl Host {
             output: alloc::vec![0; queue_bytes / LARGEST_PART + FRAME_BYTES],
             output_length: 0,
             sending: Sending::default(),
+            walk: Walk::default(),
         })
     }
 
@@ -461,6 +464,76 @@ impl Host {
     /// An attempt got no answer.
     pub fn fail(&mut self, now: Instant, id: u64, failure: Failure) {
         let _ = self.engine.on_failure(now, RequestId::from_bits(id), failure);
+    }
+
+    /// True while something keeps records from being delivered: an outage, not a limit of the server.
+    pub fn is_troubled(&self) -> bool {
+        let states = self
+            .places
+            .iter()
+            .filter_map(|place| self.engine.destination(place.id));
+        let mut troubled = states.map(|state| {
+            state.parked > 0 || state.paused_for.is_some() || state.breaker != BreakerState::Closed
+        });
+        troubled.any(|troubled| troubled)
+    }
+
+    /// Begins to go through the records that are held, in flight ones included.
+    pub fn begin_held(&mut self) {
+        self.walk = Walk::default();
+    }
+
+    /// Writes the next record that is held into the output window, for a store: its header, then its payload, which needs
+    /// nothing else to be understood. [`Host::sending`] says whose it is. False at the end. Nothing else is to be called
+    /// in between.
+    pub fn next_held(&mut self) -> bool {
+        while let Some(piece) = self.engine.next_piece(&mut self.walk) {
+            let Piece::Record {
+                mut header, payload, ..
+            } = piece
+            else {
+                continue;
+            };
+            let found = self
+                .places
+                .iter()
+                .position(|place| place.id == header.destination);
+            let Some((index, place)) = found.and_then(|index| Some((index, self.places.get(index)?))) else {
+                continue;
+            };
+            let whole = self.output.len();
+            let mut out = &mut self.output[..];
+            if store::write(&mut header, payload, &place.origins, &mut out).is_ok() {
+                self.output_length = whole - out.len();
+                self.sending.destination = index as u32;
+                return true;
+            }
+        }
+        self.output_length = 0;
+        false
+    }
+
+    /// Records what [`Host::next_held`] wrote, in this engine or an earlier one: the first `length` bytes of the input
+    /// window. What is no such record is counted as one `default` item, `invalid`.
+    pub fn restore(&mut self, now: Instant, destination: u32, length: usize) -> Outcome {
+        let Some(id) = self.id(destination) else {
+            return Outcome::Dropped(DropReason::Closed);
+        };
+        let stored = self.input.get(..length).and_then(store::read);
+        match stored {
+            Some((header, payload)) => {
+                let header = Header {
+                    destination: id,
+                    ..header
+                };
+                self.engine.record(now, &Item { header, payload })
+            }
+            None => {
+                self.engine
+                    .on_losses(now, Some(id), Category::Default, DropReason::Invalid, 1);
+                Outcome::Dropped(DropReason::Invalid)
+            }
+        }
     }
 
     /// When to poll next if nothing happens before.

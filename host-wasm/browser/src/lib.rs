@@ -16,6 +16,8 @@
 //!   on `unload`, which also spoils the back/forward cache (Datadog, OpenTelemetry).
 //! - They send around wrappers of `fetch`, so that an instrumentation that records requests does not record, and so
 //!   cause, the client's own (Sentry takes an untouched `fetch` from a new frame).
+//! - They keep what an outage holds back for the next visit, and mind that several tabs do (Sentry's offline transport keeps
+//!   30 envelopes, uncounted beyond, for all tabs without an owner). Here each tab owns its part, until it ends.
 //! - None of them bounds the time that recording takes from the page. Here it is an [`allowance`].
 //!
 //! One engine serves the page: each client, transport or exporter is a destination in it. Memory is taken once, when it
@@ -31,3 +33,4 @@ pub mod host;
 mod memory;
 mod page;
 mod status;
+mod store;

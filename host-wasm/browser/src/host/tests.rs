@@ -253,3 +253,74 @@ fn close_ends_at_its_deadline() {
         Err(DropReason::Closed)
     );
 }
+
+/// Every record that is held, as a store would have it.
+fn held(host: &mut Host) -> Vec<Vec<u8>> {
+    host.begin_held();
+    let mut all = Vec::new();
+    while host.next_held() {
+        all.push(host.output().to_vec());
+    }
+    all
+}
+
+#[test]
+fn what_an_outage_holds_back_goes_on_in_another_engine() {
+    let mut host = host();
+    let (to, collector) = (sentry(&mut host), otlp(&mut host));
+    put(&mut host, b"\x0a\x00S1");
+    assert_eq!(host.origin(collector, 2, 2), Some(0));
+    assert_eq!(record_event(&mut host, at(0), to), Outcome::Queued);
+    let length = put(&mut host, b"\x2a\x01n");
+    let recorded = host.record(at(0), Duration::ZERO, collector, otlp_span(), length);
+    assert_eq!(recorded, Outcome::Queued);
+    assert!(!host.is_troubled());
+    assert_eq!(host.poll(at(0), UnixTime::from_secs(1)), Next::Send);
+    host.fail(at(0), host.sending().id, Failure::Disconnected);
+    assert!(host.is_troubled());
+    let stored = held(&mut host);
+    assert_eq!(stored.len(), 2);
+    assert_eq!(held(&mut host), stored, "looking takes nothing out");
+
+    let mut next = Host::new(64 * 1024, 8, at(0)).expect("another engine");
+    let (to, collector) = (sentry(&mut next), otlp(&mut next));
+    for (record, to) in stored.iter().zip([to, collector]) {
+        let length = put(&mut next, record);
+        assert_eq!(next.restore(at(0), to, length), Outcome::Queued);
+    }
+    let mut bodies = Vec::new();
+    let _ = next.flush(at(0));
+    while next.poll(at(0), UnixTime::from_secs(1)) == Next::Send {
+        bodies.push(next.output().to_vec());
+        let ok = Answer {
+            status: 200,
+            ..Answer::default()
+        };
+        next.respond(at(0), UnixTime::from_secs(1), next.sending().id, ok);
+    }
+    assert_eq!(bodies.len(), 2);
+    assert!(bodies[0].ends_with(b"{\"message\":\"it broke\"}\n"));
+    assert_eq!(
+        bodies[1],
+        b"\x0a\x0f\x0a\x02\x0a\x00\x12\x09\x0a\x02S1\x12\x03\x2a\x01n"
+    );
+    assert!(held(&mut next).is_empty());
+}
+
+#[test]
+fn a_store_that_was_tampered_with_harms_nothing() {
+    let mut host = host();
+    let to = sentry(&mut host);
+    for length in 0..64 {
+        put(&mut host, &[0xff; 64]);
+        assert_eq!(
+            host.restore(at(0), to, length),
+            Outcome::Dropped(DropReason::Invalid)
+        );
+    }
+    let beyond = host.input().len() + 1;
+    assert_eq!(
+        host.restore(at(0), to, beyond),
+        Outcome::Dropped(DropReason::Invalid)
+    );
+}
