@@ -322,6 +322,30 @@ fn transactions_carry_the_heads_sampling_context() {
 }
 
 #[test]
+fn the_sentry_crate_and_this_propagator_continue_each_others_traces() {
+    for (flags, sampled) in [(TraceFlags::SAMPLED, true), (TraceFlags::NOT_SAMPLED, false)] {
+        let trace_id = TraceId::from_hex(TRACE).expect("an id");
+        let here = SpanContext::new(trace_id, SpanId::from(1), flags, false, Default::default());
+        let sent = inject(&with_sentry(), &Context::new().with_span(Below(here)));
+        let headers = sent.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let theirs = sentry::TransactionContext::continue_from_headers("there", "op", headers);
+        assert_eq!(theirs.trace_id().to_string(), TRACE);
+        assert_eq!(theirs.sampled(), Some(sampled));
+
+        let hub = sentry::Hub::new(None, std::sync::Arc::default());
+        let transaction = hub.start_transaction(theirs);
+        let back = transaction
+            .iter_headers()
+            .map(|(name, value)| (name.to_owned(), value));
+        let request = Request(back.collect());
+        let context = with_sentry().extract_with_context(&Context::new(), &request);
+        let theirs = transaction.get_trace_context();
+        assert_eq!(span(&context).trace_id().to_string(), TRACE);
+        assert_eq!(span(&context).span_id().to_string(), theirs.span_id.to_string());
+    }
+}
+
+#[test]
 fn the_protocol_vectors_hold() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
