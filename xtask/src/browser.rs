@@ -32,13 +32,14 @@ pub(crate) const BUILD: &[&str] = &[
 
 const TESTS: &str = "tests/browser";
 
-/// Installs what is missing and builds the package.
+/// Installs what is missing and builds the package; then serves the example's page, if `serve`.
 ///
 /// # Errors
 /// The first line that fails.
-pub(crate) fn build() -> Result<()> {
+pub(crate) fn build(serve: bool) -> Result<()> {
     ensure_tools(TOOLS)?;
-    BUILD.iter().try_for_each(|line| run(line))
+    let example = serve.then_some("node examples/browser-page/serve.mjs");
+    BUILD.iter().copied().chain(example).try_for_each(run)
 }
 
 /// Runs every file of tests, one after the other: each has a browser of its own.

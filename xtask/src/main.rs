@@ -45,7 +45,11 @@ enum Task {
     /// Install every tool that the checks need.
     Setup,
     /// Build the npm package for browsers into `target/browser/node_modules/surgetank`, with a table of sizes.
-    Browser,
+    Browser {
+        /// Then serve the page of `examples/browser-page` until interrupted.
+        #[arg(long)]
+        serve: bool,
+    },
     /// Look for inputs that break a fuzz target; new ones that reach further are added to its corpus.
     Fuzz {
         /// The target, one of those in `tests/src/fuzz/`.
@@ -79,7 +83,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Setup => tools::ensure(&steps::tools_of(steps::STEPS)).map(|()| true),
-        Task::Browser => browser::build().map(|()| true),
+        Task::Browser { serve } => browser::build(serve).map(|()| true),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds).map(|()| true),
         Task::Bench { only, quick } => bench::bench(&only, quick).map(|()| true),
         Task::Wasm => wasm::make().map(|()| true),
