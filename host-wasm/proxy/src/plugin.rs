@@ -34,7 +34,7 @@ use crate::requests::Requests;
 /// Configurations that one instance serves at once.
 const ROOTS: usize = 4;
 
-/// Blocks of 256 bytes for records: 4 MiB, of which what is never used costs nothing. A span takes two.
+/// Blocks of 256 bytes for records: 4 MiB, of which what is never used costs nothing. A span takes one or two.
 const BLOCKS: usize = 16 * 1024;
 
 type Memory = FixedStorage<BLOCKS, { 2 * ROOTS }, MOST_CALLS, 64>;
