@@ -3,11 +3,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use surgetank::otlp::Span;
 use surgetank::sentry::{Level, Log};
 use surgetank::{Category, Client, DropReason, EventId, Outcome};
+use surgetank_core::health::Cause;
 use surgetank_core::rng::Rng;
 
 use support::{Received, Reply, Server, envelope, otlp};
@@ -127,6 +130,117 @@ fn a_limited_category_is_refused_at_the_door_and_others_pass() {
         [(("error".to_owned(), "ratelimit_backoff".to_owned()), 1)].into()
     );
     assert_books_balance(&client);
+}
+
+#[test]
+fn under_full_load_nothing_limited_is_sent_until_the_limit_ends() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    // When each request with an event came; the first is the one that is answered with a limit.
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let arrivals = Arc::clone(&events);
+    let server = Server::start(move |request, _| {
+        if !holds(request, "event") {
+            return Reply::ok();
+        }
+        let mut arrivals = arrivals.lock().unwrap();
+        arrivals.push(support::now());
+        match arrivals.len() {
+            1 => Reply::status(429).with("X-Sentry-Rate-Limits", "2:error:key"),
+            _ => Reply::ok(),
+        }
+    });
+    let client = client(&server);
+    let _ = client.message(Level::Error, "first");
+    assert!(client.flush(PATIENT).complete);
+    let begun = support::now();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while events.lock().unwrap().len() < 2 && begun.elapsed() < PATIENT {
+                    for _ in 0..100 {
+                        let _ = client.message(Level::Error, "load");
+                    }
+                    let log = Log {
+                        body: "load",
+                        ..Log::default()
+                    };
+                    let _ = client.log(&log);
+                }
+            });
+        }
+    });
+    let _ = client.close(Duration::from_secs(1));
+    let events = events.lock().unwrap();
+    let early = events[1..]
+        .iter()
+        .filter(|at| at.duration_since(events[0]) < LIMIT)
+        .count();
+    assert!(
+        events.len() > 1 && early == 0,
+        "{early} of {} came early",
+        events.len()
+    );
+    let status = client.status();
+    let refused = status
+        .totals
+        .dropped(Category::Error, DropReason::RatelimitBackoff);
+    assert!(refused > 1000, "{refused}");
+    assert!(status.totals.of(Category::LogItem).delivered > 0, "others pass");
+    assert_books_balance(&client);
+}
+
+#[test]
+fn a_server_that_fails_is_left_alone_and_then_gets_what_matters_more_first() {
+    const ERRORS: usize = 60;
+    let fails = Arc::new(AtomicBool::new(true));
+    let of_server = Arc::clone(&fails);
+    let server = Server::start(move |_, _| {
+        Reply::status(if of_server.load(Ordering::SeqCst) {
+            503
+        } else {
+            200
+        })
+    });
+    let client = Client::builder()
+        .sentry_dsn(&server.dsn())
+        .memory(32 * 1024 * 1024)
+        .environment_proxies(false)
+        .build()
+        .unwrap();
+    for number in 0..ERRORS * 50 {
+        let log = Log {
+            body: "a line",
+            ..Log::default()
+        };
+        assert_eq!(client.log(&log), Outcome::Queued);
+        if number % 50 == 0 {
+            assert_eq!(client.message(Level::Error, "an event").outcome, Outcome::Queued);
+        }
+    }
+    // Nothing is left to wait for but the pauses.
+    let begun = support::now();
+    while !client.status().health.causes.contains(Cause::BreakerOpen) {
+        let _ = client.flush(Duration::from_millis(50));
+        assert!(begun.elapsed() < PATIENT, "{:?}", client.status());
+    }
+    fails.store(false, Ordering::SeqCst);
+    let while_failing = server.requests().len();
+    assert!(
+        while_failing <= 40,
+        "{while_failing} requests to a server that fails"
+    );
+    assert!(client.flush(PATIENT).complete);
+    let requests = server.requests();
+    // By weight, five envelopes with an error to two with logs.
+    let next: Vec<bool> = requests[while_failing..]
+        .iter()
+        .map(|request| holds(request, "event"))
+        .collect();
+    let errors = next[..21].iter().filter(|event| **event).count();
+    assert!((12..21).contains(&errors), "{errors}: {next:?}");
+    let totals = client.status().totals;
+    assert_eq!(totals.of(Category::Error).delivered, ERRORS as u64);
+    assert_eq!(totals.of(Category::LogItem).delivered, ERRORS as u64 * 50);
 }
 
 #[test]

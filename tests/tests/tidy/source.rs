@@ -17,6 +17,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("host-wasm/browser/src/page.rs", "the one engine of a module with one thread"),
     ("host-native/client/tests/reentrant.rs", "an allocator that records"),
     ("host-native/client/tests/support/counting.rs", "an allocator that counts"),
+    ("host-native/client/tests/frozen.rs", "stops threads with a signal"),
     ("host-native/client/tests/proxy.rs", "sets environment variables"),
     ("host-native/client/tests/signals.rs", "sets a timer and a signal handler"),
     ("host-wasm/module/src/exports.rs", "exported functions and the one instance behind them"),

@@ -3,7 +3,7 @@ mod panics;
 use core::future::Future;
 use core::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use surgetank_core::breaker::BreakerConfig;
 use surgetank_core::config::{Config, DestinationConfig};
@@ -319,6 +319,63 @@ fn callbacks_may_record_flush_and_close_without_a_deadlock() {
     );
     assert_eq!(status.diagnostics.callback_panics, 0);
     handle.lock().unwrap().take();
+}
+
+/// Records wherever it is called: in the call, in the attempt, and when the attempt is dropped.
+#[derive(Clone, Default)]
+struct Feedback {
+    handle: Arc<OnceLock<(Delivery<Feedback>, DestinationId)>>,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Feedback {
+    fn record(&self) {
+        if let Some((delivery, id)) = self.handle.get()
+            && delivery.record(&span(*id), b"from inside") == Outcome::Dropped(DropReason::Reentrant)
+        {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Records when it is dropped.
+struct LastWords(Feedback);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.0.record();
+    }
+}
+
+impl Exporter for Feedback {
+    type Target = ();
+
+    fn export(&self, _: Outgoing<()>) -> impl Future<Output = Result<Answer, Failure>> + Send + 'static {
+        self.record();
+        let last_words = LastWords(self.clone());
+        async move {
+            last_words.0.record();
+            Ok(Answer::accepted())
+        }
+    }
+}
+
+#[test]
+fn an_exporter_that_records_is_refused_and_comes_to_rest() {
+    let exporter = Feedback::default();
+    let (delivery, ids) = Delivery::new(config(), exporter.clone(), vec![spec()]).unwrap();
+    let _ = exporter.handle.set((delivery.clone(), ids[0]));
+    for _ in 0..3 {
+        let _ = delivery.record(&span(ids[0]), b"x");
+        assert!(delivery.flush(PATIENT).complete);
+    }
+    assert!(delivery.close(PATIENT).complete);
+    // Three requests, each of which was recorded about three times.
+    assert_eq!(exporter.refused.load(Ordering::SeqCst), 9);
+    let totals = delivery.status().totals;
+    let sums = totals.of(Category::Span);
+    assert_eq!((sums.recorded, sums.delivered), (12, 3));
+    assert_eq!(totals.dropped(Category::Span, DropReason::Reentrant), 9);
 }
 
 #[test]
