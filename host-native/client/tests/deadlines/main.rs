@@ -110,7 +110,8 @@ fn meet(upstream: &Upstream, level: Fill) {
     fill(&client, level, upstream.name);
     for report in twice(&format!("flush: {what}"), || client.flush(TWO_SECONDS)) {
         let left = report.left().count() > 0 || report.intake_bytes > 0;
-        assert_eq!(report.complete, !left, "{what}: {report:?}");
+        // The other way round need not hold: what the worker took a moment ago may not be in the published sums yet.
+        assert!(!(report.complete && left), "{what}: {report:?}");
     }
     let _ = twice(&format!("close: {what}"), || client.close(TWO_SECONDS));
     let ended = client.close(PATIENT);
