@@ -19,8 +19,8 @@ pub(super) fn section(order: &Order, report: &mut Report) -> Result<()> {
         "Recording calls",
         "Instructions and allocations on the thread that records, per call: encoding, admission and the copy, with the worker \
          running and delivering; what the worker does is not in it. `refused` is the same call while the server limits \
-         everything for a minute; OTLP knows no limits. One producer. `alone` rows have the SDK with nothing behind it, to see what is the SDK's own. Of those \
-         rows and of `thread of its own`, see the findings.",
+         everything for a minute; OTLP knows no limits. One producer. Rows with `alone` have the SDK with nothing behind it, to see \
+         what is the SDK's own; the findings have more on them and on `thread of its own`.",
     )?;
     report.head(&["item", "instructions", "ratio", "allocations", "refused", "ratio"])?;
     let per_call = |count: u64| count as f64 / f64::from(CALLS);
@@ -100,11 +100,14 @@ fn timed(order: &Order, report: &mut Report) -> Result<()> {
          **noisy**, {runs} runs of {calls} calls (the median of their percentiles, the worst of all). Threads share the \
          cores with the worker and the server: where they are more than cores, the worst are those that were preempted.\n"
     ));
-    let mut columns = vec!["item, producers".to_owned()];
-    for name in ["median", "p99", "p99.9", "worst", "calls that waited"] {
-        columns.push(name.to_owned());
-    }
-    report.head(&columns.iter().map(String::as_str).collect::<Vec<_>>())?;
+    report.head(&[
+        "item, producers",
+        "median",
+        "p99",
+        "p99.9",
+        "worst",
+        "calls that waited",
+    ])?;
     let mut bars = Vec::new();
     for entry in choices() {
         for producers in [1, 2, 4] {

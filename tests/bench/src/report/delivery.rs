@@ -21,6 +21,9 @@ pub(super) fn section(order: &Order, report: &mut Report) -> Result<()> {
     memory(order, report)
 }
 
+/// What a slow server got, of a run as long as the target says.
+pub(super) const IN_FULL_TIME: &str = "slow-in-full-time";
+
 /// Each subject, surgetank's once per way to compress of these.
 fn rows(ways: &[Compressed], trials: bool) -> Vec<(&'static Entry, Compressed)> {
     SUBJECTS
@@ -204,7 +207,11 @@ fn slow(order: &Order, report: &mut Report) -> Result<()> {
     for (entry, compressed) in rows(&[Compressed::Gzip], false) {
         let job = ["flood", &time.to_string(), "1"];
         let (_, received) = runs::load(entry, compressed, Mode::Slow, &job)?;
-        report.figures.put("slow", entry.name, received.items as f64);
+        let figures = &mut report.figures;
+        figures.put("slow", entry.name, received.items as f64);
+        if !order.quick {
+            figures.put(IN_FULL_TIME, entry.name, received.items as f64);
+        }
         measured.push((entry, received));
     }
     for (entry, received) in measured {
