@@ -143,7 +143,7 @@ pub const MAX_FLUSHES: usize = 4;
 /// Least time between two looks at the engine's own health: often enough for a person, rare enough to cost nothing.
 pub const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Smallest memory of an intake, in bytes: a record without payload takes 40, and half the memory holds one.
+/// Smallest memory of an intake, in bytes: a record without payload takes 48, and half the memory holds one.
 pub const MIN_INTAKE_BYTES: usize = 128;
 
 /// Largest memory of an intake, in bytes (1 GiB): sums of two positions stay within 32 bits.

@@ -1,4 +1,4 @@
-//! How a [`Header`] is laid out in bytes, the same in the intake's ring and in the queue's blocks.
+//! How a [`Header`] is laid out in bytes, as in the queue's blocks. (The intake's ring holds headers as they are.)
 //!
 //! Little-endian, fixed size, no padding left unset:
 //!

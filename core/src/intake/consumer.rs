@@ -5,10 +5,8 @@ use super::protocol::{
     WAITING,
 };
 use super::sync::{Ordering, step};
-use crate::check::always;
-use crate::item::{Category, Count, DropReason, Header, Item};
+use crate::item::{Category, DropReason, Header, Item};
 use crate::limits::INTAKE_RELEASE_BYTES;
-use crate::record::{self, HEADER_BYTES};
 use core::fmt;
 
 /// How much one [`Consumer::drain`] may take: it stops at whichever comes first.
@@ -50,6 +48,8 @@ pub struct Consumer<'a> {
     cursor: usize,
     /// Everything before this is released: equal to the shared head.
     released: usize,
+    /// How far the cursor gets before it releases what it has passed.
+    batch: usize,
     /// A record at `cursor` is, or was when a panic ended it, in the hands of a closure.
     in_hand: bool,
 }
@@ -78,13 +78,14 @@ impl<'a> Consumer<'a> {
             ring,
             cursor: position,
             released: position,
+            batch: INTAKE_RELEASE_BYTES.min(ring.memory.capacity() / 8),
             in_hand: interrupted,
         })
     }
 
     /// Hands on committed records, oldest first, until the budget is used up or the next record is not committed.
     ///
-    /// Items borrow the ring; what is to outlive the closure is copied. Per record: the closure, one decoding of the
+    /// Items borrow the ring; what is to outlive the closure is copied. Per record: the closure, a copy of the
     /// header, and zeroing of the record's bytes.
     pub fn drain(&mut self, budget: Budget, mut each: impl FnMut(Item<'_>)) -> Drained {
         let mut drained = Drained::default();
@@ -99,10 +100,9 @@ impl<'a> Consumer<'a> {
                 self.in_hand = true;
                 let bytes = self.hand_on(&mut each);
                 self.in_hand = false;
-                if let Some(bytes) = bytes {
-                    drained.records = drained.records.wrapping_add(1);
-                    drained.bytes = drained.bytes.saturating_add(bytes);
-                }
+                drained.records = drained.records.wrapping_add(1);
+                // Positions count bytes and wrap, too, at many times what a ring can hold.
+                drained.bytes = drained.bytes.wrapping_add(bytes);
             }
             self.advance(word);
         }
@@ -136,9 +136,9 @@ impl<'a> Consumer<'a> {
 
     /// Hands on the record at the cursor and says how many bytes its payload has.
     #[inline]
-    fn hand_on(&mut self, each: &mut impl FnMut(Item<'_>)) -> Option<usize> {
+    fn hand_on(&mut self, each: &mut impl FnMut(Item<'_>)) -> usize {
         step!();
-        let (header, len) = self.record()?;
+        let (header, len) = self.record();
         let at = self.ring.offset(self.cursor).wrapping_add(OVERHEAD_BYTES);
         step!();
         // SAFETY: the record is published, so its bytes are ours until we release them, which `each` cannot do; its
@@ -148,35 +148,21 @@ impl<'a> Consumer<'a> {
                 .memory
                 .lend(at, len, |payload| each(Item { header, payload }));
         }
-        Some(len)
+        len
     }
 
     /// Header and payload length of the record at the cursor, which is published.
     #[inline]
-    fn record(&self) -> Option<(Header, usize)> {
+    fn record(&self) -> (Header, usize) {
         let at = self.ring.offset(self.cursor);
-        // SAFETY: the record is published, so these bytes, which every record has, are ours.
+        // SAFETY: the record is published, so these bytes, which every record has, are ours, and its producer wrote them.
         let (len, header) = unsafe {
             (
                 self.ring.memory.read::<4>(at.wrapping_add(LENGTH_AT)),
-                self.ring
-                    .memory
-                    .read::<HEADER_BYTES>(at.wrapping_add(PREFIX_BYTES)),
+                self.ring.memory.read_header(at.wrapping_add(PREFIX_BYTES)),
             )
         };
-        let header = record::decode(&header);
-        if !always!(header.is_some(), "a record's header was overwritten in the ring") {
-            let unknown = Count {
-                category: Category::Default,
-                quantity: 1,
-            };
-            self.ring
-                .state
-                .losses
-                .0
-                .count(0, unknown, DropReason::InternalSdkError);
-        }
-        header.map(|header| (header, u32::from_ne_bytes(len) as usize))
+        (header, u32::from_ne_bytes(len) as usize)
     }
 
     /// Moves past what is published at the cursor with this commit word.
@@ -184,8 +170,7 @@ impl<'a> Consumer<'a> {
     fn advance(&mut self, word: u32) {
         debug_assert!(word & KIND != 0 && word & SIZE != 0);
         self.cursor = self.cursor.wrapping_add((word & SIZE) as usize);
-        let batch = INTAKE_RELEASE_BYTES.min(self.ring.memory.capacity() / 8);
-        if self.cursor.wrapping_sub(self.released) >= batch {
+        if self.cursor.wrapping_sub(self.released) >= self.batch {
             self.release();
         }
     }
@@ -278,13 +263,12 @@ impl<'a> Consumer<'a> {
         let Some(word) = self.committed() else {
             return false;
         };
-        if let Some((header, _)) = self.record() {
-            self.ring
-                .state
-                .losses
-                .0
-                .count_record(&header, DropReason::InternalSdkError);
-        }
+        let (header, _) = self.record();
+        self.ring
+            .state
+            .losses
+            .0
+            .count_record(&header, DropReason::InternalSdkError);
         self.advance(word);
         self.release();
         true

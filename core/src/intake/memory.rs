@@ -5,10 +5,18 @@
 //! the commit word in which the next record will be published, which is only ever touched atomically.
 
 use super::sync::AtomicU32;
+use crate::item::Header;
 use crate::ring::ALIGN;
 use core::cell::UnsafeCell;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::{ptr, slice};
+
+/// Bytes of a record's header: it stands in the ring as it stands elsewhere in memory, so that writing and reading it is a
+/// copy, and no byte of it has to be doubted.
+pub(super) const HEADER_BYTES: usize = size_of::<Header>();
+
+/// A header's place in the ring is a multiple of [`ALIGN`].
+const _: () = assert!(align_of::<Header>() <= ALIGN && ALIGN <= align_of::<Word>());
 
 /// Eight bytes of an intake's memory, zero until an intake uses them.
 ///
@@ -90,6 +98,27 @@ impl<'a> Memory<'a> {
     pub(super) unsafe fn read<const N: usize>(self, offset: usize) -> [u8; N] {
         // SAFETY: in bounds, initialised since the ring was made, and owned by the caller.
         unsafe { self.at(offset, N).cast::<[u8; N]>().read() }
+    }
+
+    /// Puts a header at `offset`.
+    ///
+    /// # Safety
+    /// `offset` is aligned, `offset + HEADER_BYTES` is at most the capacity, and the caller owns these bytes of the ring.
+    #[inline]
+    pub(super) unsafe fn write_header(self, offset: usize, header: &Header) {
+        // SAFETY: in bounds, aligned, and owned by the caller. A header is `Copy`: overwriting one drops nothing.
+        unsafe { self.at(offset, HEADER_BYTES).cast::<Header>().write(*header) }
+    }
+
+    /// The header at `offset`.
+    ///
+    /// # Safety
+    /// `offset` is aligned and below the capacity, the caller owns the record there, and its producer has put a header at
+    /// `offset` since these bytes became its own.
+    #[inline]
+    pub(super) unsafe fn read_header(self, offset: usize) -> Header {
+        // SAFETY: in bounds, aligned, owned by the caller, and a header by the caller's word.
+        unsafe { self.at(offset, HEADER_BYTES).cast::<Header>().read() }
     }
 
     /// Lends the bytes at `offset` to `look`.

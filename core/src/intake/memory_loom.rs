@@ -5,10 +5,15 @@
 //! reads the marker, zeroing writes it, and so zeroing that is not ordered with a use of the commit word is found.
 
 use super::sync::{AtomicU32, Ordering};
+use crate::item::Header;
+use crate::record;
 use crate::ring::ALIGN;
 use core::ops::Range;
 use loom::cell::UnsafeCell;
 use std::vec::Vec;
+
+/// Bytes of a record's header, which is encoded here, for it has to lie in the cells of several words.
+pub(super) const HEADER_BYTES: usize = record::HEADER_BYTES;
 
 /// Eight bytes of an intake's memory.
 pub struct Word {
@@ -85,6 +90,17 @@ impl<'a> Memory<'a> {
         let mut bytes = [0; N];
         self.copy_out(offset, &mut bytes);
         bytes
+    }
+
+    pub(super) unsafe fn write_header(self, offset: usize, header: &Header) {
+        // SAFETY: the same as here.
+        unsafe { self.write(offset, &record::encode(header)) }
+    }
+
+    pub(super) unsafe fn read_header(self, offset: usize) -> Header {
+        // SAFETY: the same as here.
+        let bytes = unsafe { self.read(offset) };
+        record::decode(&bytes).expect("a record's header was overwritten in the ring")
     }
 
     pub(super) unsafe fn lend<R>(self, offset: usize, len: usize, look: impl FnOnce(&[u8]) -> R) -> R {

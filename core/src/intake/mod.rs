@@ -12,8 +12,8 @@
 //!        |.....................|#####|=======|====|###|=========|pad|====|..........................|
 //!                              ^ head (oldest not free)                  ^ tail (end of reservations)
 //!
-//!  record: | commit word u32 | payload length u32 | header 32 bytes | payload | zero to 8 bytes |
-//!          0                 4                    8                 40
+//!  record: | commit word u32 | payload length u32 | header 40 bytes | payload | zero to 8 bytes |
+//!          0                 4                    8                 48
 //! ```
 //!
 //! # What is promised
@@ -231,7 +231,7 @@ impl<S: SharedStorage> Intake<S> {
         self.ring().memory.capacity()
     }
 
-    /// Bytes of the largest payload that can ever enter: half the capacity less 40.
+    /// Bytes of the largest payload that can ever enter: half the capacity less 48.
     #[must_use]
     pub fn max_payload(&self) -> usize {
         self.state.tail.0.max_payload
@@ -357,13 +357,15 @@ impl Ring<'_> {
                     wake: self.commit(claim, payload.len()),
                 }
             }
-            Err(reason) => {
-                self.state.losses.0.count_record(header, reason);
-                Pushed {
-                    outcome: Outcome::Dropped(reason),
-                    wake: false,
-                }
-            }
+            Err(reason) => self.refused(header, reason),
+        }
+    }
+
+    fn refused(self, header: &Header, reason: DropReason) -> Pushed {
+        self.state.losses.0.count_record(header, reason);
+        Pushed {
+            outcome: Outcome::Dropped(reason),
+            wake: false,
         }
     }
 }

@@ -1,11 +1,10 @@
 //! The producers' side of the protocol: claim, publish, give back. See the module's narrative.
 
 use super::losses::Losses;
-use super::memory::Memory;
+use super::memory::{HEADER_BYTES, Memory};
 use super::sync::{AtomicBool, AtomicU8, AtomicUsize, Line, Ordering, const_fn, step};
 use crate::item::{DropReason, Header, Priority};
 use crate::limits::{INTAKE_RESERVE_ATTEMPTS, INTAKE_SHARE_PERCENT};
-use crate::record::{self, HEADER_BYTES};
 use crate::ring::{self, Place, align_up};
 
 /// Bytes of a record before its header: the commit word, then the payload's length, both of 32 bits in native order.
@@ -239,15 +238,15 @@ impl<'a> Ring<'a> {
     pub(super) fn write_header(self, claim: &Claim, header: &Header) {
         step!();
         let at = self.offset(claim.position).wrapping_add(PREFIX_BYTES);
-        // SAFETY: within the claim, which is at least OVERHEAD_BYTES long and belongs to the caller.
-        unsafe { self.memory.write(at, &record::encode(header)) }
+        // SAFETY: within the claim, which is aligned, at least OVERHEAD_BYTES long and belongs to the caller.
+        unsafe { self.memory.write_header(at, header) }
     }
 
     /// The header of a claim that is not published.
-    pub(super) fn read_header(self, claim: &Claim) -> Option<Header> {
+    pub(super) fn read_header(self, claim: &Claim) -> Header {
         let at = self.offset(claim.position).wrapping_add(PREFIX_BYTES);
-        // SAFETY: within the claim, which belongs to the caller.
-        record::decode(&unsafe { self.memory.read::<HEADER_BYTES>(at) })
+        // SAFETY: within the claim, which belongs to the caller, and whose header was written when it was made.
+        unsafe { self.memory.read_header(at) }
     }
 
     /// Copies `bytes` to `at` bytes into the payload of a claim; the caller has checked that they fit.
