@@ -4,6 +4,7 @@
 #[cfg(feature = "opentelemetry")]
 mod active_span;
 mod envelope;
+mod serializer;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

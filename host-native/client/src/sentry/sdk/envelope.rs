@@ -13,23 +13,62 @@ use sentry_core::protocol::{EnvelopeItem, ItemContainer};
 use serde::Serialize;
 use surgetank_core::item::{Category, Count, DestinationId, DropReason, Form, Header};
 
+use super::serializer::{self, Unusual};
 use crate::client::Client;
 
 /// Memory that a thread keeps between envelopes, for each of the two buffers.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// Room for a payload to begin with: an event with its contexts and a list of images has some 5 KiB.
+const FIRST_BYTES: usize = 16 * 1024;
+
 /// The envelope, and the payload of the item being written: its length stands before it.
 #[derive(Default)]
 struct Buffers {
     envelope: Vec<u8>,
-    payload: Vec<u8>,
+    payload: Payload,
 }
 
 impl Buffers {
     fn reset(&mut self) {
-        for buffer in [&mut self.envelope, &mut self.payload] {
-            buffer.clear();
-            buffer.shrink_to(KEPT_BYTES);
+        self.envelope.clear();
+        self.envelope.shrink_to(KEPT_BYTES);
+        self.payload.room.truncate(KEPT_BYTES);
+        self.payload.room.shrink_to(KEPT_BYTES);
+    }
+}
+
+/// Memory of which the front is written: it is set to zero once, and not for each envelope.
+#[derive(Default)]
+struct Payload {
+    room: Vec<u8>,
+    written: usize,
+}
+
+impl Payload {
+    fn bytes(&self) -> &[u8] {
+        self.room.get(..self.written).unwrap_or_default()
+    }
+
+    /// Replaces what was written by `value`.
+    fn write(&mut self, value: &impl Serialize) -> io::Result<()> {
+        if self.room.is_empty() {
+            self.room.resize(FIRST_BYTES, 0);
+        }
+        loop {
+            match serializer::write(value, &mut self.room) {
+                Ok(Some(written)) => {
+                    self.written = written;
+                    return Ok(());
+                }
+                Ok(None) => self.room.resize(self.room.len().saturating_mul(2), 0),
+                Err(Unusual) => {
+                    self.room.clear();
+                    let written = serde_json::to_writer(&mut self.room, value);
+                    self.written = self.room.len();
+                    return Ok(written?);
+                }
+            }
         }
     }
 }
@@ -178,7 +217,6 @@ fn write(envelope: &Envelope, buffers: &mut Buffers) -> io::Result<()> {
     serde_json::to_writer(&mut *out, envelope.headers())?;
     out.push(b'\n');
     for item in envelope.items() {
-        payload.clear();
         let kind = match item {
             EnvelopeItem::Event(event) => json(payload, event, "event")?,
             EnvelopeItem::Transaction(transaction) => json(payload, transaction, "transaction")?,
@@ -198,8 +236,8 @@ fn write(envelope: &Envelope, buffers: &mut Buffers) -> io::Result<()> {
             }
             _ => continue,
         };
-        write_item_header(out, item, kind, payload.len())?;
-        out.extend_from_slice(payload);
+        write_item_header(out, item, kind, payload.bytes().len())?;
+        out.extend_from_slice(payload.bytes());
         out.push(b'\n');
     }
     Ok(())
@@ -219,8 +257,8 @@ fn write_item_header(out: &mut Vec<u8>, item: &EnvelopeItem, kind: &str, length:
     }
 }
 
-fn json(payload: &mut Vec<u8>, value: &impl Serialize, kind: &'static str) -> io::Result<&'static str> {
-    serde_json::to_writer(payload, value)?;
+fn json(payload: &mut Payload, value: &impl Serialize, kind: &'static str) -> io::Result<&'static str> {
+    payload.write(value)?;
     Ok(kind)
 }
 
