@@ -155,6 +155,14 @@ impl<'a> Slot<'a> {
         }
     }
 
+    /// Gives the room back as if it had never been reserved: nothing is counted. For a caller who asked for too little and
+    /// reserves again. True when the consumer is to be woken.
+    #[must_use = "the consumer may have to be woken"]
+    pub fn withdraw(self) -> bool {
+        let this = ManuallyDrop::new(self);
+        this.ring.discard(this.claim, this.written)
+    }
+
     /// Discards the claim, which must not be used after this.
     fn give_up(&self, reason: DropReason) -> bool {
         let header = self.ring.read_header(&self.claim);

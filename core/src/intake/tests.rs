@@ -345,6 +345,14 @@ fn a_slot_is_filled_at_once_and_what_was_touched_beyond_the_record_is_zero_again
     assert_free_memory_is_zero(&intake);
     assert_eq!(losses(&intake).values().sum::<u64>(), 2);
 
+    // Nothing is counted of what is withdrawn.
+    let mut slot = intake.reserve(&error(), 64).unwrap();
+    slot.append(b"too little").unwrap();
+    assert!(!slot.withdraw());
+    assert_eq!(intake.fill_bytes(), 0);
+    assert_free_memory_is_zero(&intake);
+    assert!(losses(&intake).is_empty());
+
     // More than there is room for is the encoder's mistake.
     let mut slot = intake.reserve(&error(), 64).unwrap();
     assert_eq!(slot.fill(|room| Some(room.len() + 1)), Err(SlotFull));

@@ -27,6 +27,11 @@ pub(crate) trait Encode {
         Length::of(|out| self.encode(out))
     }
 
+    /// Room in which [`Encode::write`] very likely succeeds, and not much more than it needs, if that can be said at a glance.
+    fn likely_len(&self) -> Option<usize> {
+        None
+    }
+
     /// Writes all of it to the front of `bytes`, if it fits, and says how much that was. One pass, also where a part
     /// has to name the length of a later one; then it may need [`PASSING_BYTES`] more for a while.
     #[inline]

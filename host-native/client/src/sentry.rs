@@ -185,6 +185,14 @@ impl<H: Encode, P: Encode> Encode for Enveloped<H, P> {
             .saturating_add(2)
     }
 
+    fn likely_len(&self) -> Option<usize> {
+        Some(
+            self.header
+                .likely_len()?
+                .saturating_add(self.item.payload.likely_len()?),
+        )
+    }
+
     #[inline]
     fn write(&self, bytes: &mut [u8]) -> Option<usize> {
         let header_len = self.header.write(bytes)?;

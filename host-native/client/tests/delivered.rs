@@ -83,19 +83,16 @@ fn an_event_arrives_in_an_envelope_with_authentication() {
     assert_eq!(event["release"], "shop@1.0");
 }
 
-#[test]
-fn every_kind_of_sentry_record_arrives() {
-    let server = Server::start(|_, _| Reply::ok());
-    let client = sentry(&server);
+/// A transaction without spans or anything else that it can do without.
+fn transaction<'a>(client: &Client, name: &'a str) -> Transaction<'a> {
     let trace = TraceContext {
         trace_id: client.new_trace_id(),
         span_id: client.new_span_id(),
         parent_span_id: None,
         op: "http.server",
     };
-    let _ = client.message(Level::Info, "hello");
-    let transaction = Transaction {
-        name: "GET /",
+    Transaction {
+        name,
         source: "route",
         trace,
         status: SpanStatus::Ok,
@@ -108,7 +105,33 @@ fn every_kind_of_sentry_record_arrives() {
         measurements: &[],
         sampled: None,
         dynamic_sampling: &[],
+    }
+}
+
+#[test]
+fn a_transaction_far_longer_than_it_looks_arrives_whole_and_once() {
+    let server = Server::start(|_, _| Reply::ok());
+    let client = sentry(&server);
+    let name = "\n".repeat(4000);
+    assert_eq!(
+        client.transaction(&transaction(&client, &name)).outcome,
+        Outcome::Queued
+    );
+    assert!(client.close(PATIENT).complete);
+    let envelopes = envelopes(&server.requests());
+    let [arrived] = items(&envelopes, "transaction")[..] else {
+        panic!("{envelopes:?}")
     };
+    assert_eq!(arrived.json()["transaction"], name);
+    assert_eq!(client.status().totals.of(Category::Transaction).recorded, 1);
+}
+
+#[test]
+fn every_kind_of_sentry_record_arrives() {
+    let server = Server::start(|_, _| Reply::ok());
+    let client = sentry(&server);
+    let _ = client.message(Level::Info, "hello");
+    let transaction = transaction(&client, "GET /");
     assert_eq!(client.transaction(&transaction).outcome, Outcome::Queued);
     for number in 0..250 {
         let attributes = [KeyValue::new("n", AnyValue::Int(number))];

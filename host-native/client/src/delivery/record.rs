@@ -42,9 +42,22 @@ impl<E: Exporter> Delivery<E> {
         }
     }
 
-    /// The same for what is mostly longer: measured, then encoded straight into the intake. Apart from the short path.
+    /// The same for what is mostly longer: encoded straight into the intake, into room for what it is likely to need, or
+    /// else after it was measured. Apart from the short path.
     #[inline(never)]
     pub(crate) fn record_long(&self, header: &Header, value: &impl Encode) -> Outcome {
+        if let Some(room) = value.likely_len() {
+            let mut slot = match self.shared.intake.reserve(header, room) {
+                Ok(slot) => slot,
+                Err(reason) => return Outcome::Dropped(reason),
+            };
+            if slot.fill(|bytes| value.write(bytes)).is_ok() {
+                return self.pushed(slot.commit());
+            }
+            if slot.withdraw() {
+                self.shared.ring.ring();
+            }
+        }
         let room = value.encoded_len().saturating_add(PASSING_BYTES);
         match self.shared.intake.reserve(header, room) {
             Ok(mut slot) => {

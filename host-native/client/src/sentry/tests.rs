@@ -207,6 +207,57 @@ fn an_exception_carries_everything_it_was_given() {
     );
 }
 
+#[test]
+fn what_a_transaction_is_likely_to_need_is_enough_and_not_far_off() {
+    let context = context();
+    let long = "x".repeat(300);
+    for (count, text) in [
+        (0, ""),
+        (1, "db"),
+        (10, "SELECT * FROM items WHERE id = ?"),
+        (50, &long),
+    ] {
+        let span = Span {
+            span_id: SpanId::new([0xcc; 8]).unwrap(),
+            parent_span_id: SpanId::new([0xbb; 8]).unwrap(),
+            op: text,
+            description: text,
+            status: Some(SpanStatus::FailedPrecondition),
+            start: UnixTime::from_micros(u64::MAX),
+            end: UnixTime::from_micros(u64::MAX),
+            data: &[],
+        };
+        let spans = vec![span; count];
+        let plain = Transaction {
+            name: text,
+            source: text,
+            trace: TraceContext {
+                parent_span_id: Some(span.span_id),
+                op: text,
+                ..trace()
+            },
+            start: span.start,
+            end: span.end,
+            status: SpanStatus::FailedPrecondition,
+            measurements: &[],
+            ..transaction(&spans)
+        };
+        let encoded = encoded_transaction(&plain, ID, &context);
+        let needed = encoded.encoded_len() + crate::json::PASSING_BYTES;
+        let likely = encoded.likely_len().unwrap();
+        assert!(
+            (needed..needed + 1000 + 16 * count).contains(&likely),
+            "{needed} {likely}"
+        );
+        assert_eq!(encoded.write(&mut vec![0; likely]), Some(encoded.encoded_len()));
+        let with_maps = Transaction {
+            tags: &[("a", "b")],
+            ..plain
+        };
+        assert_eq!(encoded_transaction(&with_maps, ID, &context).likely_len(), None);
+    }
+}
+
 fn transaction<'a>(spans: &'a [Span<'a>]) -> Transaction<'a> {
     Transaction {
         name: "GET /",

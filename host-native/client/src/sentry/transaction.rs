@@ -158,7 +158,22 @@ pub(crate) fn encoded_transaction<'a>(
     }
 }
 
+/// What the constant parts of a transaction's envelope take at most, rounded up, and what passes through in between.
+const CONSTANT_BYTES: usize = 1024;
+
+/// What the constant parts of a span take at most, rounded up.
+const SPAN_BYTES: usize = 256;
+
 impl Encode for Header<'_> {
+    /// For the trace's own sampling context.
+    fn likely_len(&self) -> Option<usize> {
+        let TransactionParts {
+            transaction, context, ..
+        } = self.0;
+        let len = transaction.name.len() + context.trace.len() + context.sdk.len();
+        transaction.dynamic_sampling.is_empty().then_some(len)
+    }
+
     #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let TransactionParts {
@@ -191,6 +206,24 @@ impl Encode for Header<'_> {
 }
 
 impl Encode for Payload<'_> {
+    /// For texts without escapes, and what has no maps.
+    fn likely_len(&self) -> Option<usize> {
+        let TransactionParts {
+            transaction, context, ..
+        } = self.0;
+        let mut plain = transaction.data.is_empty()
+            && transaction.tags.is_empty()
+            && transaction.contexts.is_empty()
+            && transaction.measurements.is_empty();
+        let mut len = CONSTANT_BYTES + context.event.len();
+        len += transaction.name.len() + transaction.source.len() + transaction.trace.op.len();
+        for span in transaction.spans {
+            len += SPAN_BYTES + span.op.len() + span.description.len();
+            plain &= span.data.is_empty();
+        }
+        plain.then_some(len)
+    }
+
     #[inline]
     fn encode<O: Out>(&self, out: &mut O) {
         let TransactionParts {
