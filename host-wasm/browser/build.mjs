@@ -81,7 +81,7 @@ async function bundled(contents, external = []) {
 
 const wasm = zipped(bytes);
 const uses = {
-  'init alone': "import { init } from 'surgetank'; init({ dsn: '' });",
+  'init, without offline storage': "import { init } from 'surgetank'; init({ dsn: '' });",
   'transport for @sentry/browser': "export { makeSurgetankTransport } from 'surgetank';",
   'exporter for OpenTelemetry': "export { SurgetankSpanExporter } from 'surgetank';",
   everything: "export * from 'surgetank';",
@@ -92,6 +92,9 @@ const peers = {
     "import { WebTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-web';" +
     "import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';" +
     'new WebTracerProvider({ spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())] }).register();',
+  'Datadog browser logs':
+    "import { datadogLogs } from '@datadog/browser-logs'; datadogLogs.init({ clientToken: '' }); datadogLogs.logger.info('');",
+  'Grafana Faro': "import { initializeFaro } from '@grafana/faro-web-sdk'; initializeFaro({ url: '', app: { name: '' } });",
 };
 const rows = [['WebAssembly module', bytes.length, wasm]];
 for (const [name, contents] of Object.entries(uses)) {

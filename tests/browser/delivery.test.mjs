@@ -86,20 +86,18 @@ test(
 test(
   'a 429 stops what it names, and nothing else, until it ends',
   scene(async ({ open, dsn, away }) => {
-    away.answer = (_, number) => (number === 0 ? { status: 429, headers: { 'x-sentry-rate-limits': '3:error:key' } } : {});
+    // Long against any stall of a busy machine, for what is recorded under the limit must be.
+    away.answer = (_, number) => (number === 0 ? { status: 429, headers: { 'x-sentry-rate-limits': '10:error:key' } } : {});
     const page = await open();
     await start(page, { dsn });
     await page.evaluate(() => client.captureMessage('first'));
-    await page.waitForFunction(() => client.status().destinations[0].limited.includes('error'), undefined, { timeout: 60_000 });
-    const limited = performance.now();
+    await page.waitForFunction(() => client.status().dropped.length === 1, undefined, { timeout: 60_000 });
     await page.evaluate(() => {
       client.captureMessage('held back');
       client.log('info', 'not limited');
       return client.flush(60_000);
     });
-    if (performance.now() - limited < 2500) {
-      assert.deepEqual(eventsOf(away.requests).map(({ message }) => message), ['first']);
-    }
+    assert.deepEqual(eventsOf(away.requests).map(({ message }) => message), ['first']);
     assert.ok(away.requests.some(({ body }) => body.includes('not limited')));
     await page.waitForFunction(() => !client.status().destinations[0].limited.length, undefined, { timeout: 60_000 });
     await page.evaluate(() => {
