@@ -199,12 +199,14 @@ impl<'a> Writer<'a> {
     /// A writer that starts at the first byte of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a mut [u8]) -> Self {
-        let bytes = if bytes.len() <= MAX_WRITTEN {
-            bytes
-        } else if let Some((front, _)) = bytes.split_at_mut_checked(MAX_WRITTEN) {
-            front
+        let countable = if bytes.len() < MAX_WRITTEN {
+            bytes.len()
         } else {
-            &mut []
+            MAX_WRITTEN
+        };
+        let bytes = match bytes.split_at_mut_checked(countable) {
+            Some((front, _)) => front,
+            None => &mut [],
         };
         Self {
             bytes,
