@@ -154,7 +154,7 @@ pub(crate) const STEPS: &[Step] = &[
         shows: "the plugin in the real Envoy: traces, collectors that misbehave, new configurations, the end",
         tools: &[WASM32, WASM_OPT, Tool::PythonClients],
         lines: &[
-            "cargo clippy --package surgetank-proxy --lib --no-deps --target wasm32-unknown-unknown -- -D warnings",
+            "cargo clippy --package surgetank-proxy --lib --target wasm32-unknown-unknown -- -D warnings",
             "cargo xtask wasm",
             "cargo test --workspace --all-features --test envoy",
         ],
