@@ -3,15 +3,18 @@
 //! It goes through the same output as OTLP's encoders, so one piece of code gives both the length and the bytes, and
 //! nothing can fail in between.
 
+mod collected;
 mod escape;
 mod number;
+
+pub(crate) use collected::{Collected, collected};
 
 use core::fmt::{self, Write as _};
 
 use surgetank_core::limits::MAX_VALUE_DEPTH;
 use surgetank_core::time::UnixTime;
 use surgetank_core::wire::otlp::encode::AnyValue;
-use surgetank_core::wire::otlp::protobuf::{Length, OPEN_PREFIX_BYTES, Out, Writer};
+use surgetank_core::wire::otlp::protobuf::{Length, Out, Writer};
 use surgetank_core::wire::timestamp::timestamp;
 
 /// Room beyond its length that is enough for every [`Encode::write`].
@@ -425,57 +428,6 @@ impl<O: Out> fmt::Write for Text<'_, O> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.raw(text.as_bytes());
         Ok(())
-    }
-}
-
-/// What `encode` writes.
-pub(crate) fn collected(encode: impl FnOnce(&mut Collected)) -> Vec<u8> {
-    let mut collected = Collected(Vec::new());
-    encode(&mut collected);
-    collected.0
-}
-
-/// Collects what is written, for what is encoded once when a client is built.
-pub(crate) struct Collected(pub(crate) Vec<u8>);
-
-impl Out for Collected {
-    fn raw(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn array<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.0.extend_from_slice(&bytes);
-    }
-
-    fn front<const N: usize>(&mut self, bytes: [u8; N], count: usize) {
-        self.raw(bytes.get(..count).unwrap_or_default());
-    }
-
-    fn framed(&mut self, before: &[u8], bytes: &[u8], after: &[u8]) {
-        for piece in [before, bytes, after] {
-            self.raw(piece);
-        }
-    }
-
-    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
-        for piece in [&key_opening, key, &value_opening, value] {
-            self.raw(piece);
-        }
-    }
-
-    fn position(&self) -> usize {
-        self.0.len()
-    }
-
-    fn patch(&mut self, position: usize, bytes: [u8; OPEN_PREFIX_BYTES]) {
-        let written = self.0.get_mut(position..).and_then(|rest| rest.first_chunk_mut());
-        if let Some(target) = written {
-            *target = bytes;
-        }
-    }
-
-    fn fail(&mut self) {
-        self.0.clear();
     }
 }
 
