@@ -116,7 +116,7 @@ const server = http.createServer(async (request, response) => {
   attempts += 1;
   if (attempts === 1) return response.writeHead(503).end();
   received.push(Buffer.concat(chunks).toString());
-  response.writeHead(200, { 'x-sentry-rate-limits': '60:log_item:organization' }).end();
+  response.writeHead(200, { 'x-sentry-rate-limits': '86400:log_item:organization' }).end();
 });
 await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
 const url = `http://127.0.0.1:${server.address().port}/api/1/envelope/`;
