@@ -17,7 +17,7 @@
 //! In front of an ingestion service it is a [`guard`], too: what the service's answers said of limits and overload is
 //! answered to the next request without the service. What one worker learned goes to the others over a [`board`].
 //!
-//! One instance for each worker, with an engine of its own, in memory that is fixed ([`abi`] and the static in
+//! One instance for each worker, with an engine of its own, in memory that is fixed (`abi.rs` and the static in
 //! `callbacks`). No allocator is linked and no panic can be reached: the panic handler is an import that Envoy does not
 //! have, and `cargo xtask wasm` refuses a module in which it is left. For other targets than wasm32 the crate is a
 //! library of the parts that know no host, so that they can be tested.
