@@ -1,6 +1,7 @@
 //! Without an upstream: what arrives is kept, and shown as it arrived.
 
 use serde_json::Value;
+use surgetank_tests::process::Process;
 use surgetank_tests::upstream::Upstream;
 
 use crate::client::{Client, Sdk};
@@ -12,7 +13,7 @@ type Kept = (String, Vec<u8>);
 
 /// Items as `tail --json` prints them while they arrive, each with what `show --raw` gives of it.
 #[track_caller]
-fn kept(sidecar: &Sidecar, tail: &mut crate::process::Process, count: usize) -> Vec<Kept> {
+fn kept(sidecar: &Sidecar, tail: &mut Process, count: usize) -> Vec<Kept> {
     let one = |_| {
         let line = tail.line();
         let item: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
