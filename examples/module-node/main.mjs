@@ -130,7 +130,12 @@ const sentry = engine.open(Buffer.concat([field(64, number(0)), field(74, number
 for (let at = 0; at < 5; at += 1) {
   assert.equal(engine.envelope(sentry, `{}\n{"type":"event"}\n{"message":"error ${at}"}\n`), 0);
 }
-while (received.length < 5) await wait(await engine.round(post));
+for (;;) {
+  const pause = await engine.round(post);
+  // Looked at before the pause: what is due next may be the end of a day's limit.
+  if (received.length === 5) break;
+  await wait(pause);
+}
 const log = '{}\n{"type":"log","item_count":1}\n{"items":[{"body":"hello"}]}\n';
 assert.equal(engine.envelope(sentry, log), 3 + 1, 'the server limits logs: reason 3, ratelimit_backoff');
 const gate = engine.calls.surgetank_gate(sentry, engine.now());
