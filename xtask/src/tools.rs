@@ -192,6 +192,11 @@ impl Tool {
                 "{QUICK_BUILD} cargo install --locked --root target/tools --version {version} {options} {name}"
             ),
             Self::System { package, .. } => {
+                // The lists of a fresh machine may be missing or name versions that are gone. Where they cannot be had
+                // anew, those that are there may still do.
+                if let Err(error) = run("apt-get update --quiet --quiet") {
+                    eprintln!("{error:#}");
+                }
                 format!("apt-get install --yes --no-install-recommends {package}")
             }
             Self::Npm { package, version, .. } => format!(
