@@ -1,8 +1,8 @@
 //! Compression of request bodies.
 //!
 //! The engine writes a body piece by piece; it is gathered in one buffer and compressed in one go, because only then
-//! its size says whether compression pays. The compressor's state (the larger part of its cost for small bodies) is
-//! made once and kept. Compression happens on the delivery thread and never on a recording one.
+//! its size says whether compression pays. The state of zstd is made once and kept; that of gzip is made for each body:
+//! `flate2`'s encoder cannot be used again. Compression happens on the delivery thread and never on a recording one.
 
 use std::io::{self, Write as _};
 
@@ -43,7 +43,7 @@ const GZIP_LEVEL: u32 = 1;
 /// Level 3 is zstd's own default.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Compresses one body after the other with state that is made at first use.
+/// Compresses one body after the other; zstd's state is made at first use.
 #[derive(Default)]
 pub(crate) struct Compressor {
     zstd: Option<zstd::bulk::Compressor<'static>>,
