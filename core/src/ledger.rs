@@ -260,7 +260,7 @@ pub(crate) fn owe(
     quantity: u64,
 ) {
     // Reasons that share a word upstream share an entry.
-    let Some(reason) = reported_reason(reason) else {
+    let Some(reason) = reason.reported_as() else {
         return;
     };
     if category == Category::Internal || quantity == 0 {
@@ -289,11 +289,6 @@ pub(crate) fn owe(
         }
         None => totals.unreported = totals.unreported.wrapping_add(quantity),
     }
-}
-
-/// The reason whose own name is the word `reason` is reported under.
-fn reported_reason(reason: DropReason) -> Option<DropReason> {
-    DropReason::from_client_report_name(reason.client_report_name()?.as_bytes())
 }
 
 /// True when `destination` is owed a report.

@@ -105,25 +105,34 @@ impl DropReason {
         }
     }
 
+    /// The reason that this one is reported upstream as; `None` when the loss must not be reported.
+    #[must_use]
+    pub const fn reported_as(self) -> Option<Self> {
+        match self {
+            Self::Rejected => Some(Self::SendError),
+            Self::ServerRateLimited => None,
+            Self::TooLarge => Some(Self::Invalid),
+            Self::Closed => Some(Self::QueueOverflow),
+            Self::Reentrant => Some(Self::InternalSdkError),
+            other => Some(other),
+        }
+    }
+
     /// The word a client report uses; `None` when the loss must not be reported upstream.
     #[must_use]
     pub const fn client_report_name(self) -> Option<&'static str> {
-        match self {
-            Self::Rejected => Some("send_error"),
-            Self::ServerRateLimited => None,
-            Self::TooLarge => Some("invalid"),
-            Self::Closed => Some("queue_overflow"),
-            Self::Reentrant => Some("internal_sdk_error"),
-            other => Some(other.as_str()),
+        match self.reported_as() {
+            Some(reason) => Some(reason.as_str()),
+            None => None,
         }
     }
 
     /// The reason of that exact client-report name.
     #[must_use]
     pub fn from_client_report_name(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| {
-            reason.as_str().as_bytes() == name && reason.client_report_name() == Some(reason.as_str())
-        })
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str().as_bytes() == name && reason.reported_as() == Some(*reason))
     }
 
     /// Position in tables of length [`DropReason::COUNT`].
