@@ -10,11 +10,21 @@ const MAX_MESSAGE = 8192;
 const CHROME = /^\s*at (?:async )?(?:(.*?) ?\()?(?:eval at .*?, )?((?:[\w.+-]+:\/\/|\/|<anonymous>)[^()]*?)(?::(\d+))?(?::(\d+))?\)?$/;
 const OTHERS = /^(?:(.*?)@)((?:[\w.+-]+:\/\/|\/|\[).*?)(?::(\d+))?(?::(\d+))?$/;
 
-export const hex = (bytes) => {
+/** Random bytes for identifiers, taken many at a time: each taking has a price, and a loop of spans pays it twice a span. */
+const random = new Uint8Array(1024);
+let used = random.length;
+const HEX = Array.from({ length: 256 }, (_, byte) => (byte + 256).toString(16).slice(1));
+
+/** So many random bytes, in hexadecimal; 16 at most. */
+export function hex(bytes) {
+  if (used + bytes > random.length) {
+    crypto.getRandomValues(random);
+    used = 0;
+  }
   let text = '';
-  for (const byte of crypto.getRandomValues(new Uint8Array(bytes))) text += byte.toString(16).padStart(2, '0');
+  for (const end = used + bytes; used < end; used++) text += HEX[random[used]];
   return text;
-};
+}
 
 /** The frames of a stack, outermost first, as Sentry wants them. */
 export function framesOf(stack) {
