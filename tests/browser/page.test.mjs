@@ -1,4 +1,4 @@
-// The life of a page: it is hidden, closed, left, comes back; it throws in a loop; its policy forbids WebAssembly.
+// The life of a page: it is closed, left, comes back; its policy forbids WebAssembly; it is a worker.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -48,22 +48,6 @@ test(
 );
 
 test(
-  'a hidden page sends at once, and hears the answer',
-  scene(async ({ open, dsn, away }) => {
-    const page = await open();
-    await start(page, { dsn });
-    await page.evaluate(() => {
-      client.log('info', 'would wait for company');
-      Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true });
-      document.dispatchEvent(new Event('visibilitychange'));
-    });
-    await away.until((requests) => requests.length === 1);
-    await page.waitForFunction(() => client.status().categories.log_item.delivered === 1, undefined, { timeout: 60_000 });
-    assert.equal((await page.evaluate(() => client.status())).beacons, 0);
-  }),
-);
-
-test(
   'a page that goes away says what the browser took, and goes on when it comes back',
   scene(async ({ open, dsn, away, home }) => {
     const page = await open();
@@ -85,41 +69,6 @@ test(
     assert.equal(books.beacons, 1);
     assert.equal(books.categories.log_item.delivered, 2);
     assert.equal(away.requests.filter(({ body }) => body.includes('before')).length, 1);
-  }),
-);
-
-test(
-  'ten thousand errors in a loop leave the page usable, and all are accounted for',
-  scene(async ({ open, dsn, away }) => {
-    const page = await open();
-    await start(page, { dsn });
-    const measured = await page.evaluate(async () => {
-      const tasks = [];
-      new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: 'longtask' });
-      const error = new Error('again and again');
-      // What the loop costs without us, so that a busy machine is not held against us.
-      const make = () => {
-        const began = performance.now();
-        for (let number = 0; number < 10_000; number++) void error.stack.length;
-        return performance.now() - began;
-      };
-      make();
-      const bare = make();
-      const began = performance.now();
-      for (let number = 0; number < 10_000; number++) client.captureException(error);
-      const ours = performance.now() - began - bare;
-      const flushed = await client.flush(60_000);
-      await new Promise((done) => setTimeout(done, 200));
-      return { ours, flushed, tasks, status: client.status() };
-    });
-    const { recorded, delivered, dropped } = measured.status.categories.error;
-    assert.equal(recorded, 10_000);
-    assert.equal(delivered + dropped, 10_000);
-    assert.ok(delivered > 0, 'some were sent');
-    assert.equal(new Set(eventsOf(away.requests).map(({ event_id }) => event_id)).size, delivered);
-    const refused = measured.status.dropped.find(({ reason }) => reason === 'buffer_overflow');
-    assert.ok(refused && refused.quantity > 5000, 'most are refused, for the time they would take');
-    console.log(`# the loop took ${measured.ours.toFixed(1)} ms of ours; long tasks: ${measured.tasks.map(Math.round)}; ${delivered} delivered`);
   }),
 );
 

@@ -3,18 +3,21 @@
 import { after, before } from 'node:test';
 
 import { pages, sink } from './servers.mjs';
-import { launch, packaged } from './tools.mjs';
+import { launch, launchPlain, packaged } from './tools.mjs';
 
 /** The page that most tests use: the package in `window.S`, nothing else. */
 export const PAGE = `<!doctype html><html><head><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">
 <script type="module">import * as S from '/surgetank/index.js'; window.S = S; window.ready = true;</script></head>
 <body><p>page</p></body></html>`;
 
-/** Gives `scene(options)` to the tests of a file; the browser is shared, everything else is the test's own. */
-export function scenes(options) {
+/**
+ * Gives `scene(options)` to the tests of a file; the browser is shared, everything else is the test's own. With `plain` the
+ * browser is one whose pages can be hidden; then they share what they store, too.
+ */
+export function scenes({ plain = false, ...options } = {}) {
   const shared = {};
   before(async () => {
-    shared.browser = await launch(options);
+    shared.browser = plain ? await launchPlain() : await launch(options);
   });
   after(() => shared.browser?.close());
 
@@ -27,13 +30,15 @@ export function scenes(options) {
         folders: { '/surgetank/': packaged + '/' },
         headers,
       });
-      const context = await shared.browser.newContext();
+      const context = plain ? shared.browser.contexts()[0] : await shared.browser.newContext();
       const complaints = [];
+      const opened = [];
       try {
         context.on('weberror', (error) => complaints.push(String(error.error())));
         if (init) await context.addInitScript(init);
         const open = async (path = '/index.html') => {
           const page = await context.newPage();
+          opened.push(page);
           await page.goto(home.origin + path);
           await page.waitForFunction('window.ready === true', undefined, { timeout: 60_000 });
           return page;
@@ -41,7 +46,7 @@ export function scenes(options) {
         const dsn = away.origin.replace('://', '://key@') + '/42';
         await act({ away, home, context, browser: shared.browser, open, dsn, otlp: away.origin, complaints });
       } finally {
-        await context.close();
+        await (plain ? Promise.all(opened.map((page) => page.close())) : context.close());
         await home.close();
         await away.close();
       }

@@ -1,7 +1,9 @@
 // What the tests need from npm: `cargo xtask setup` installs it where the package is built, not here.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -27,6 +29,41 @@ const args = [
 
 /** A browser; it ends with the test that started it. */
 export const launch = (more = {}) => chromium.launch({ executablePath, args, ...more });
+
+/**
+ * A browser as users have it: the driver's own browsers show every page and throttle none. Its pages share one context
+ * and one window, in which the page brought to the front hides the others.
+ */
+export async function launchPlain() {
+  const profile = mkdtempSync(join(tmpdir(), 'surgetank-chromium-'));
+  const own = ['--headless=new', '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'];
+  const child = spawn(executablePath, [...args, ...own], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const close = async () => {
+    kill();
+    await ended;
+    process.off('exit', kill);
+    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  };
+  try {
+    const address = await new Promise((resolve, reject) => {
+      let said = '';
+      child.stderr.on('data', (piece) => {
+        said += piece;
+        const [, found] = /DevTools listening on (\S+)/.exec(said) || [];
+        if (found) resolve(found);
+      });
+      ended.then((code) => reject(new Error(`Chromium ended with ${code}: ${said}`)));
+    });
+    const browser = await chromium.connectOverCDP(address, { noDefaults: true });
+    return { contexts: () => browser.contexts(), close: () => browser.close().finally(close) };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
 
 /** Code as one script that a page can load, with the package and the SDKs in it. */
 export async function bundle(contents, format = 'esm') {

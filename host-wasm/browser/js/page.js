@@ -15,6 +15,8 @@ const KEEPALIVE_BYTES = 65536;
 const KEEPALIVE_REQUESTS = 6;
 /** Calls that wait for the engine to be loaded. */
 const MAX_EARLY = 100;
+/** Time after which sending leaves the thread to the page for a moment, in milliseconds. */
+const SLICE = 8;
 /** The longest pause that a timer takes. */
 const MAX_PAUSE = 0x7fffffff;
 
@@ -70,6 +72,7 @@ export class Page {
     this.timer = 0;
     this.due = Infinity;
     this.pumping = false;
+    this.more = false;
     this.store = offline;
     this.loaded = this.load(queueBytes, given || source);
   }
@@ -133,7 +136,7 @@ export class Page {
     // Without a network a beacon is taken, and lost: what there is to keep is kept instead.
     const kept = this.store && navigator.onLine === false;
     if (leaving && !kept) for (const attempt of this.waiting.splice(0)) this.beacon(attempt);
-    if (!leaving || !kept) this.pump(leaving);
+    if (!leaving || !kept) this.pump(leaving, true);
     if (this.store && (kept || this.store.stored || wasm.troubled())) this.store.save();
   }
 
@@ -236,11 +239,18 @@ export class Page {
 
   // ---- requests -----------------------------------------------------------------------------------------------------
 
-  pump(leaving = false) {
+  /** Makes the attempts that are due: for `SLICE` milliseconds and the rest soon, unless `whole` says that there is no soon. */
+  pump(leaving = false, whole = false) {
     if (this.pumping || this.state !== 'running') return;
     this.pumping = true;
+    this.more = false;
+    const until = now() + SLICE;
     let next;
-    while ((next = wasm.poll(now(), Date.now())) === SEND) this.start(leaving);
+    while ((next = wasm.poll(now(), Date.now())) === SEND) {
+      this.start(leaving);
+      this.more = !whole && now() >= until;
+      if (this.more) break;
+    }
     this.pumping = false;
     if (this.store) this.store.dirty = true;
     this.flushes = this.flushes.filter((flush) => {
@@ -342,7 +352,7 @@ export class Page {
     if (this.state !== 'running') return;
     const time = now();
     if (this.timer && this.due <= time) return;
-    let due = wasm.deadline(time);
+    let due = this.more ? time : wasm.deadline(time);
     for (const { until } of this.attempts.values()) due = Math.min(due, until);
     for (const { until } of this.flushes) due = Math.min(due, until);
     if (this.store) due = Math.min(due, this.store.due(wasm.troubled()));
