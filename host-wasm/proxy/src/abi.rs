@@ -124,6 +124,8 @@ pub enum Map {
 pub enum Buffer {
     /// The body of the answer to a call of our own.
     Call = 4,
+    /// The virtual machine's configuration.
+    Machine = 6,
     /// The plugin's configuration.
     Configuration = 7,
 }

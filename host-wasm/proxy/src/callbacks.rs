@@ -31,8 +31,8 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_vm_start(_root: u32, _bytes: usize) -> u32 {
-    1
+extern "C" fn proxy_on_vm_start(_root: u32, bytes: usize) -> u32 {
+    enter(|plugin, host| u32::from(plugin.configure_machine(host, bytes)))
 }
 
 #[unsafe(no_mangle)]

@@ -11,6 +11,12 @@
 //! }
 //! ```
 //!
+//! The virtual machine has a configuration of its own, since all filters that share it share one engine:
+//!
+//! ```json
+//! {"queue_bytes": 4194304}
+//! ```
+//!
 //! A field that is unknown, missing or out of range refuses the whole configuration with its name and what would be
 //! right, never with its value, which may be a secret. `Debug` shows no value either.
 
@@ -27,6 +33,12 @@ use crate::span::before;
 
 /// Bytes of a configuration that is read; the rest of its bounds are those of the fields.
 pub const MOST_BYTES: usize = 16 * 1024;
+
+/// Bytes of records that one worker can hold, at most.
+pub const MOST_QUEUE_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Bytes of records that one worker can hold when nothing is said.
+pub const QUEUE_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Headers that can be given to a collector's requests.
 const MOST_HEADERS: usize = 6;
@@ -168,6 +180,7 @@ const NAME: &str = "a string of 1 to 128 bytes";
 const ENVIRONMENT: &str = "a string of 1 to 64 bytes without a slash";
 const TIMEOUT: &str = "a whole number of milliseconds from 100 to 60000";
 const DELAY: &str = "a whole number of milliseconds from 10 to 60000";
+const QUEUE: &str = "a whole number of bytes from 65536 to 16777216";
 const RATE: &str = "a decimal number from 0 to 1, such as 0.25";
 const HEADERS: &str =
     "an object of at most 6 headers: lower-case names, values of 1 to 384 visible characters";
@@ -216,6 +229,25 @@ pub fn parse(text: &[u8]) -> Result<Settings, Refusal> {
     }
     encode_resource(&mut settings);
     Ok(settings)
+}
+
+/// Reads and checks the configuration of the virtual machine: how many bytes of records a worker can hold. An empty one
+/// leaves it at [`QUEUE_BYTES`].
+///
+/// # Errors
+/// The first field that is not right.
+pub fn queue_bytes(text: &[u8]) -> Result<u32, Refusal> {
+    let mut bytes = QUEUE_BYTES;
+    if !text.is_empty() {
+        members("vm_config", text, |name, member| {
+            if name != "queue_bytes" {
+                return Err(Fault::Field("absent: known is queue_bytes"));
+            }
+            bytes = number(member, 64 * 1024, MOST_QUEUE_BYTES, QUEUE)?;
+            Ok(())
+        })?;
+    }
+    Ok(bytes)
 }
 
 /// What is wrong with a member: with its value, or somewhere in it.

@@ -16,11 +16,16 @@ use core::fmt::Write as _;
 
 use heapless::String;
 use surgetank_core::config::{BatchConfig, Config, DestinationConfig};
+use surgetank_core::destination::Destination;
 use surgetank_core::engine::Engine;
 use surgetank_core::item::DestinationId;
+use surgetank_core::ledger::Loss;
+use surgetank_core::limits::BLOCK_BYTES;
+use surgetank_core::queue::Block;
+use surgetank_core::request::RequestSlot;
 use surgetank_core::response::Failure;
 use surgetank_core::rng::Rng;
-use surgetank_core::storage::FixedStorage;
+use surgetank_core::storage::SliceStorage;
 use surgetank_core::time::{Duration, Instant};
 
 use crate::abi::{Buffer, Host, Level, Once};
@@ -34,13 +39,22 @@ use crate::requests::Requests;
 /// Configurations that one instance serves at once.
 const ROOTS: usize = 4;
 
-/// Blocks of 256 bytes for records: 4 MiB, of which what is never used costs nothing. A span takes one or two.
-const BLOCKS: usize = 16 * 1024;
+/// The engine's tables.
+struct Memory {
+    /// As many of them are used as the virtual machine's configuration says, and none that never held a record is touched, so
+    /// that the rest costs nothing. A span takes one or two.
+    blocks: [Block; config::MOST_QUEUE_BYTES as usize / BLOCK_BYTES],
+    destinations: [Destination; 2 * ROOTS],
+    requests: [RequestSlot; MOST_CALLS],
+    losses: [Loss; 64],
+}
 
-type Memory = FixedStorage<BLOCKS, { 2 * ROOTS }, MOST_CALLS, 64>;
-
-/// Memory of the engine.
-static MEMORY: Once<Memory> = Once::new(FixedStorage::new());
+static MEMORY: Once<Memory> = Once::new(Memory {
+    blocks: [const { Block::EMPTY }; _],
+    destinations: [const { Destination::EMPTY }; _],
+    requests: [const { RequestSlot::EMPTY }; _],
+    losses: [Loss::EMPTY; _],
+});
 
 /// Payload bytes of one request.
 const BATCH_BYTES: u32 = 96 * 1024;
@@ -122,11 +136,13 @@ impl Root {
     }
 }
 
-type Heart = Engine<&'static mut Memory>;
+type Heart = Engine<SliceStorage<'static>>;
 
 /// Everything that an instance holds.
 pub(crate) struct Plugin {
     engine: Option<Heart>,
+    /// Bytes of records that the engine can hold.
+    queue_bytes: u32,
     roots: [Option<Root>; ROOTS],
     requests: Requests,
     calls: Calls,
@@ -155,6 +171,7 @@ impl Plugin {
     pub(crate) const fn new() -> Self {
         Self {
             engine: None,
+            queue_bytes: config::QUEUE_BYTES,
             roots: [const { None }; ROOTS],
             requests: Requests::new(),
             calls: Calls::new(),
@@ -196,31 +213,25 @@ impl Plugin {
         }
     }
 
+    /// The virtual machine starts, before any root of it is configured; false refuses its configuration.
+    pub(crate) fn configure_machine(&mut self, host: &Host, bytes: usize) -> bool {
+        let queue_bytes = read(host, Buffer::Machine, bytes, config::queue_bytes);
+        self.queue_bytes = queue_bytes.unwrap_or(self.queue_bytes);
+        queue_bytes.is_some()
+    }
+
     /// Reads a root's configuration; false refuses it.
     pub(crate) fn configure(&mut self, host: &Host, context: u32, bytes: usize) -> bool {
-        let refused = |why: core::fmt::Arguments<'_>| {
-            let mut line = String::<320>::new();
-            let _ = write!(line, "surgetank: configuration refused: {why}");
-            host.log(Level::Error, &line);
-            false
-        };
-        if bytes > config::MOST_BYTES {
-            return refused(format_args!("it must have {} bytes at most", config::MOST_BYTES));
-        }
-        let text = host
-            .buffer(Buffer::Configuration, config::MOST_BYTES)
-            .unwrap_or_default();
-        let settings = match config::parse(text) {
-            Ok(settings) => settings,
-            Err(refusal) => return refused(format_args!("{refusal}")),
+        let Some(settings) = read(host, Buffer::Configuration, bytes, config::parse) else {
+            return false;
         };
         let now = moment(host.monotonic_nanos());
         self.look_at_wall_clock(host);
         if self.engine.is_none() {
             self.random = Rng::new(host.random());
-            let memory = MEMORY.take();
-            self.engine = memory
-                .and_then(|memory| Engine::new(Config::DEFAULT, memory, self.random.next_u64(), now).ok());
+            let storage = storage(self.queue_bytes);
+            self.engine = storage
+                .and_then(|storage| Engine::new(Config::DEFAULT, storage, self.random.next_u64(), now).ok());
             self.metrics.define(host);
         }
         let place = self.root_of(context).or_else(|| {
@@ -231,7 +242,7 @@ impl Plugin {
             place.and_then(|place| self.roots.get_mut(place)),
             &mut self.engine,
         ) else {
-            return refused(format_args!("one of at most {ROOTS} in use at once"));
+            return refuse(host, format_args!("one of at most {ROOTS} in use at once"));
         };
         let mut root = Root {
             context,
@@ -271,9 +282,10 @@ impl Plugin {
         self.seen = 0;
         host.tick_every(TICK_MS);
         opened
-            || refused(format_args!(
-                "for fewer servers while earlier ones are still written to"
-            ))
+            || refuse(
+                host,
+                format_args!("for fewer servers while earlier ones are still written to"),
+            )
     }
 
     /// A context is to end; false puts the end of a root off.
@@ -334,6 +346,46 @@ impl Plugin {
     fn look_at_wall_clock(&mut self, host: &Host) {
         self.epoch = host.wall_nanos().wrapping_sub(host.monotonic_nanos());
     }
+}
+
+/// Storage for that many bytes of records, the first time.
+fn storage(queue_bytes: u32) -> Option<SliceStorage<'static>> {
+    let memory = MEMORY.take()?;
+    let blocks = memory.blocks.get_mut(..queue_bytes as usize / BLOCK_BYTES)?;
+    Some(SliceStorage::new(
+        blocks,
+        &mut memory.destinations,
+        &mut memory.requests,
+        &mut memory.losses,
+    ))
+}
+
+/// A configuration of `bytes` bytes, as `parse` reads it; when it is refused, the proxy's log says why.
+fn read<T>(
+    host: &Host,
+    buffer: Buffer,
+    bytes: usize,
+    parse: impl FnOnce(&[u8]) -> Result<T, config::Refusal>,
+) -> Option<T> {
+    if bytes > config::MOST_BYTES {
+        refuse(
+            host,
+            format_args!("it must have {} bytes at most", config::MOST_BYTES),
+        );
+        return None;
+    }
+    let text = host.buffer(buffer, config::MOST_BYTES).unwrap_or_default();
+    parse(text)
+        .map_err(|refusal| refuse(host, format_args!("{refusal}")))
+        .ok()
+}
+
+/// Says why a configuration is refused; false.
+fn refuse(host: &Host, why: core::fmt::Arguments<'_>) -> bool {
+    let mut line = String::<320>::new();
+    let _ = write!(line, "surgetank: configuration refused: {why}");
+    host.log(Level::Error, &line);
+    false
 }
 
 /// A moment of the engine, from nanoseconds.

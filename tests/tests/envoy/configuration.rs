@@ -4,7 +4,11 @@ use crate::envoy::{DSN, Envoy};
 use serde_json::json;
 
 fn said(plugin: &str) -> (bool, String) {
-    let output = Envoy::check(plugin);
+    said_in(plugin, "")
+}
+
+fn said_in(plugin: &str, machine: &str) -> (bool, String) {
+    let output = Envoy::check(plugin, machine);
     (
         output.status.success(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -49,4 +53,15 @@ fn a_bad_one_is_refused_by_the_name_of_the_field_and_without_its_value() {
         assert!(said.contains(words), "{plugin}: {said}");
         assert!(!said.contains("s3cret"), "{said}");
     }
+}
+
+#[test]
+fn the_machines_configuration_is_checked_like_the_plugins() {
+    let plugin = r#"{"otlp": {"cluster": "collector"}}"#;
+    let (good, text) = said_in(plugin, r#"{"queue_bytes": 1048576}"#);
+    assert!(good, "{text}");
+    let (good, text) = said_in(plugin, r#"{"queue_bytes": 1}"#);
+    assert!(!good, "it was accepted");
+    let words = "vm_config.queue_bytes must be a whole number of bytes from 65536 to 16777216";
+    assert!(text.contains(words), "{text}");
 }

@@ -93,11 +93,12 @@ fn a_collector_that_is_throttled_broken_gone_and_back_costs_nobody_anything() {
 #[test]
 fn a_collector_that_stalls_holds_nothing_up_and_memory_stays_as_it_is() {
     let (collector, shop) = (Upstream::start(|_, _| Reply::Stall), shop());
-    let envoy = Envoy::start(&plugin(), &collector, &shop);
+    let machine = json!({"queue_bytes": 256 * 1024});
+    let envoy = Envoy::start_in(machine, &plugin(), &collector, &shop);
     // More than the queues of two workers hold.
-    let mut sent = traffic(&envoy, "/local", 5000);
+    let mut sent = traffic(&envoy, "/local", 1500);
     let before = envoy.resident_bytes();
-    sent += traffic(&envoy, "/local", 5000);
+    sent += traffic(&envoy, "/local", 1500);
     let grown = envoy.resident_bytes().saturating_sub(before);
     assert!(grown < 16 << 20, "grew by {grown} bytes while nothing left");
     let overflow = wait("counted losses", || {

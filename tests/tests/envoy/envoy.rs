@@ -22,6 +22,8 @@ pub(crate) struct Envoy {
     admin: SocketAddr,
     /// Where it takes requests.
     pub(crate) address: SocketAddr,
+    /// Configuration of the plugin's virtual machine.
+    machine: Value,
     folder: TempDir,
 }
 
@@ -61,13 +63,19 @@ impl Envoy {
     /// Starts it with two workers and that configuration of the plugin; `shop` is what it stands in front of.
     #[track_caller]
     pub(crate) fn start(plugin: &Value, collector: &Upstream, shop: &Upstream) -> Self {
+        Self::start_in(json!({}), plugin, collector, shop)
+    }
+
+    /// The same with that configuration of the plugin's virtual machine.
+    #[track_caller]
+    pub(crate) fn start_in(machine: Value, plugin: &Value, collector: &Upstream, shop: &Upstream) -> Self {
         let folder = tempfile::tempdir().expect("a directory for the configuration");
         let servers = Servers {
             collector: collector.address(),
             shop: shop.address(),
         };
         write(folder.path(), "envoy.json", &servers.bootstrap(folder.path()));
-        write(folder.path(), "lds.json", &listeners(plugin));
+        write(folder.path(), "lds.json", &listeners(plugin, &machine));
         let admin = folder.path().join("admin");
         let mut command = Command::new(program());
         command.arg("--config-path").arg(folder.path().join("envoy.json"));
@@ -83,6 +91,7 @@ impl Envoy {
             process,
             admin,
             address: admin,
+            machine,
             folder,
         };
         envoy.address = wait("its listener", || {
@@ -115,7 +124,7 @@ impl Envoy {
     /// Lays another configuration of the plugin where it looks for it.
     pub(crate) fn replace(&self, plugin: &Value) {
         let path = |name| self.folder.path().join(name);
-        write(self.folder.path(), "next.json", &listeners(plugin));
+        write(self.folder.path(), "next.json", &listeners(plugin, &self.machine));
         std::fs::rename(path("next.json"), path("lds.json")).expect("the file can be moved");
     }
 
@@ -196,8 +205,8 @@ impl Envoy {
         command.output().expect("envoy starts")
     }
 
-    /// What it says about a configuration of the plugin that it only checks.
-    pub(crate) fn check(plugin: &str) -> Output {
+    /// What it says about configurations of the plugin and its virtual machine that it only checks.
+    pub(crate) fn check(plugin: &str, machine: &str) -> Output {
         let folder = tempfile::tempdir().expect("a directory for the configuration");
         let nowhere = "127.0.0.1:9".parse().expect("an address");
         let servers = Servers {
@@ -206,7 +215,7 @@ impl Envoy {
         };
         let mut bootstrap = servers.bootstrap(folder.path());
         bootstrap["dynamic_resources"] = json!({});
-        let mut listener = listener(plugin);
+        let mut listener = listener(plugin, machine);
         if let Some(listener) = listener.as_object_mut() {
             // Where the type of a message is given, it must not say it again.
             listener.remove("@type");
@@ -255,12 +264,12 @@ fn cluster(name: &str, address: SocketAddr) -> Value {
     })
 }
 
-fn listeners(plugin: &Value) -> Value {
-    json!({"resources": [listener(&plugin.to_string())]})
+fn listeners(plugin: &Value, machine: &Value) -> Value {
+    json!({"resources": [listener(&plugin.to_string(), &machine.to_string())]})
 }
 
 /// `/local` is answered by the proxy itself, everything else by the shop.
-fn listener(plugin: &str) -> Value {
+fn listener(plugin: &str, machine: &str) -> Value {
     let text =
         |value: &str| json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": value});
     let filter = |name: &str, settings: Value| json!({"name": name, "typed_config": settings});
@@ -274,6 +283,7 @@ fn listener(plugin: &str) -> Value {
             "vm_config": {
                 "vm_id": "surgetank",
                 "runtime": "envoy.wasm.runtime.v8",
+                "configuration": text(machine),
                 "code": {"local": {"filename": module()}},
             },
         },

@@ -163,3 +163,27 @@ fn no_value_is_ever_shown() {
     let settings = parse(text.as_bytes()).unwrap();
     assert!(!std::format!("{settings:?}").contains("s3cret"));
 }
+
+#[test]
+fn the_machines_configuration_says_how_much_is_held() {
+    assert_eq!(queue_bytes(b""), Ok(QUEUE_BYTES));
+    assert_eq!(queue_bytes(b"{}"), Ok(QUEUE_BYTES));
+    assert_eq!(queue_bytes(br#"{"queue_bytes": 65536}"#), Ok(65_536));
+    assert_eq!(queue_bytes(br#"{"queue_bytes": 16777216}"#), Ok(MOST_QUEUE_BYTES));
+    for (text, words) in [
+        (
+            r#"{"queue_bytes": 65535}"#,
+            "vm_config.queue_bytes must be a whole number",
+        ),
+        (r#"{"queue_bytes": 16777217}"#, "vm_config.queue_bytes must be"),
+        (r#"{"queue_bytes": "1 MB"}"#, "vm_config.queue_bytes must be"),
+        (
+            r#"{"queue": 1}"#,
+            "vm_config.queue must be absent: known is queue_bytes",
+        ),
+        ("[]", "vm_config must be a JSON object"),
+    ] {
+        let refusal = queue_bytes(text.as_bytes()).unwrap_err().to_string();
+        assert!(refusal.starts_with(words), "{text}: {refusal}");
+    }
+}
