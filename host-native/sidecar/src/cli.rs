@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and words for what was wrong with it.
 
+use crate::serial::Port;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,7 +46,8 @@ const EXIT_CODES: &str = "Exit codes:\n  \
     0  done; `run`: stopped and nothing was left\n  \
     1  could not start, or failed while running\n  \
     2  the command line is wrong\n  \
-    3  `run`: stopped, and telemetry that was accepted was left undelivered";
+    3  `run`: stopped, and telemetry that was accepted was left undelivered; `serial`: stopped, and the device does not \
+    know what came of what it sent last";
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Plays a scripted scenario on the engine and prints what it decided
     Replay(ReplayArgs),
+    /// Forwards what a device without a network sends over a serial line
+    Serial(SerialArgs),
 }
 
 #[derive(Args, Debug, Clone)]
@@ -143,6 +147,43 @@ pub(crate) struct ReplayArgs {
     /// The script; tests/scenarios/README.md has the language
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct SerialArgs {
+    /// The line to the device: the path of a serial port, or tcp:HOST:PORT
+    #[arg(value_name = "PORT", value_parser = Port::parse)]
+    pub(crate) port: Port,
+    /// Bits a second of a serial port, which has 8 data bits, no parity and one stop bit
+    #[arg(long, env = "SURGETANK_BAUD", value_name = "RATE", default_value_t = 115_200, value_parser = clap::value_parser!(u32).range(50..=4_000_000))]
+    pub(crate) baud: u32,
+    /// Where envelopes go; a sidecar is a server like any other. The OTLP variables of OpenTelemetry clients count, too
+    #[arg(long, env = "SENTRY_DSN", hide_env_values = true, value_name = "DSN")]
+    pub(crate) dsn: Option<String>,
+    /// Where OTLP goes; /v1/traces, /v1/logs and /v1/metrics are appended
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// How long a server may take to answer
+    #[arg(long, env = "SURGETANK_POST_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = timeout)]
+    pub(crate) post_timeout: Duration,
+    /// How long SIGTERM waits until the device has the answer to what was sent
+    #[arg(long, env = "SURGETANK_SHUTDOWN_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = timeout)]
+    pub(crate) shutdown_timeout: Duration,
+}
+
+impl std::fmt::Debug for SerialArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the DSN and the endpoint, which may hold keys.
+        f.debug_struct("SerialArgs")
+            .field("port", &self.port)
+            .field("baud", &self.baud)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Cli {

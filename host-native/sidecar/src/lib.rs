@@ -18,6 +18,7 @@
 //! | `relay`, `exporter` | to the delivery, and out of it |
 //! | `store`, `view` | what is kept when there is no upstream, and how it is shown |
 //! | `replay` | scripted scenarios on the engine, in simulated time |
+//! | `serial` | the gateway of devices that have a serial line and no network |
 
 mod answers;
 mod body;
@@ -28,6 +29,7 @@ mod relay;
 mod replay;
 mod run;
 mod sentry;
+mod serial;
 mod server;
 mod shutdown;
 mod stderr;
@@ -47,20 +49,25 @@ const USAGE: u8 = 2;
 /// with accepted telemetry left undelivered.
 pub fn main() -> ExitCode {
     match Cli::parse().command() {
-        Command::Run(args) => match run::run(&args) {
-            Ok(code) => code,
-            Err(StartError::Usage(error)) => {
-                stderr::say(format_args!("{error}"));
-                ExitCode::from(USAGE)
-            }
-            Err(StartError::Failed(error)) => {
-                stderr::say(format_args!("{error}"));
-                ExitCode::FAILURE
-            }
-        },
+        Command::Run(args) => ran(run::run(&args)),
+        Command::Serial(args) => ran(serial::run(&args)),
         Command::Tail(args) => viewed(view::tail(&args, &mut std::io::stdout().lock())),
         Command::Show(args) => viewed(view::show(&args, &mut std::io::stdout().lock())),
         Command::Replay(args) => viewed(replay::replay(&args.file, &mut std::io::stdout().lock())),
+    }
+}
+
+fn ran(outcome: Result<ExitCode, StartError>) -> ExitCode {
+    match outcome {
+        Ok(code) => code,
+        Err(StartError::Usage(error)) => {
+            stderr::say(format_args!("{error}"));
+            ExitCode::from(USAGE)
+        }
+        Err(StartError::Failed(error)) => {
+            stderr::say(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

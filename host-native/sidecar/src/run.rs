@@ -43,7 +43,7 @@ pub(crate) enum StartError {
     Failed(String),
 }
 
-fn failed(error: impl std::fmt::Display) -> StartError {
+pub(crate) fn failed(error: impl std::fmt::Display) -> StartError {
     StartError::Failed(error.to_string())
 }
 
@@ -290,7 +290,7 @@ fn raise_file_limit() {
 }
 
 /// Prints a line for programs; whoever closed standard output does not want it.
-fn print_line(line: &str) {
+pub(crate) fn print_line(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

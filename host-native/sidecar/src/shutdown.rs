@@ -8,8 +8,8 @@ use surgetank::delivery::FlushReport;
 use surgetank_core::item::DropReason;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Exit code of `run` when telemetry that was accepted was left undelivered.
-const LEFT_BEHIND: u8 = 3;
+/// Exit code when telemetry that was accepted was left undelivered, or the device does not know what came of it.
+pub(crate) const LEFT_BEHIND: u8 = 3;
 
 /// SIGTERM and SIGINT.
 pub(crate) struct Signals {
