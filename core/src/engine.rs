@@ -407,12 +407,9 @@ impl<S: Storage> Engine<S> {
     pub fn held(&self) -> impl Iterator<Item = (Category, u64)> {
         let view = self.storage.view();
         let mut held = [0u64; Category::COUNT];
-        let lanes = view
-            .destinations
-            .iter()
-            .flat_map(|destination| destination.lanes.iter());
-        let lists = lanes.flat_map(|lane| [lane.whole, lane.gathered]);
-        for list in lists.chain(view.requests.iter().map(|request| request.records)) {
+        let mut number = 0_usize;
+        while let Some(list) = handover::list_at(view, number) {
+            number = number.saturating_add(1);
             let mut at = list.head();
             while let Some(record) = at {
                 at = queue::next(view.blocks, record);
@@ -420,11 +417,16 @@ impl<S: Storage> Engine<S> {
                     continue;
                 };
                 let removed = queue::removed(view.blocks, record);
-                count::each_count(&header, queue::payload(view.blocks, record), removed, |count| {
-                    if let Some(sum) = held.get_mut(count.category.index()) {
-                        *sum = sum.saturating_add(u64::from(count.quantity));
-                    }
-                });
+                count::each_count(
+                    &header,
+                    queue::payload(view.blocks, record),
+                    removed,
+                    &mut |count| {
+                        if let Some(sum) = held.get_mut(count.category.index()) {
+                            *sum = sum.saturating_add(u64::from(count.quantity));
+                        }
+                    },
+                );
             }
         }
         Category::ALL.into_iter().zip(held)

@@ -415,6 +415,7 @@ pub(crate) fn payload(blocks: &[Block], record: RecordRef) -> Chunks<'_> {
         at: record.0,
         left: length(blocks, record) as usize,
         first: true,
+        whole: &[],
     }
 }
 
@@ -425,6 +426,21 @@ pub struct Chunks<'a> {
     at: u32,
     left: usize,
     first: bool,
+    /// What comes behind the blocks.
+    whole: &'a [u8],
+}
+
+impl<'a> Chunks<'a> {
+    /// A payload that lies in one piece, outside of the queue.
+    pub(crate) const fn of(payload: &'a [u8]) -> Self {
+        Self {
+            blocks: &[],
+            at: NIL,
+            left: 0,
+            first: false,
+            whole: payload,
+        }
+    }
 }
 
 impl core::fmt::Debug for Chunks<'_> {
@@ -440,7 +456,8 @@ impl<'a> Iterator for Chunks<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         if self.left == 0 {
-            return None;
+            let whole = core::mem::take(&mut self.whole);
+            return (!whole.is_empty()).then_some(whole);
         }
         let block = self.blocks.get(self.at as usize)?;
         let bytes = block

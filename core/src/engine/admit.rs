@@ -8,7 +8,7 @@ use crate::config::{Protocol, WhenFull};
 use crate::destination::is_gathered;
 use crate::item::{Category, CategorySet, DropReason, Form, Header, Item, Outcome, Priority};
 use crate::limits::{DOOM_DURATION, MAX_TRACE_EVICTIONS};
-use crate::queue::{self, RecordRef};
+use crate::queue::{self, Chunks, RecordRef};
 use crate::request::SlotState;
 use crate::time::Instant;
 
@@ -41,7 +41,7 @@ impl Core<'_> {
     #[inline(never)]
     fn count_mixed(&mut self, header: &Header, payload: &[u8]) {
         let totals = &mut self.state.totals;
-        each_count(header, core::iter::once(payload), CategorySet::EMPTY, |count| {
+        each_count(header, Chunks::of(payload), CategorySet::EMPTY, &mut |count| {
             totals.record(count)
         });
     }
@@ -122,7 +122,7 @@ impl Core<'_> {
         payload: &[u8],
         limited: CategorySet,
     ) -> Result<(), DropReason> {
-        let chunks = core::iter::once(payload);
+        let chunks = Chunks::of(payload);
         if !header.is_mixed() || !self.keeps_something(header, chunks.clone(), limited) {
             return self.refuse(header, payload, CategorySet::EMPTY, DropReason::RatelimitBackoff);
         }
@@ -158,7 +158,7 @@ impl Core<'_> {
         reason: DropReason,
     ) -> Result<(), DropReason> {
         let destination = self.index_of(header.destination);
-        each_count(header, core::iter::once(payload), removed, |count| {
+        each_count(header, Chunks::of(payload), removed, &mut |count| {
             lose(
                 self.state,
                 self.destinations,
@@ -171,7 +171,7 @@ impl Core<'_> {
         if let Some(index) = destination
             && header.categories.contains(Category::Internal)
         {
-            let payload = core::iter::once(payload);
+            let payload = Chunks::of(payload);
             owe_again(self.state, self.destinations, self.losses, index, payload);
         }
         Err(reason)

@@ -7,6 +7,7 @@ use crate::config::Protocol;
 use crate::destination::Destination;
 use crate::item::{Category, CategorySet, Count, DropReason, Header};
 use crate::ledger::{self, Loss};
+use crate::queue::Chunks;
 use crate::wire::envelope;
 
 impl Core<'_> {
@@ -29,26 +30,21 @@ impl Core<'_> {
     }
 
     /// True when counts are left of a mixed payload once `removed` is.
-    pub(super) fn keeps_something<'p>(
-        &self,
-        header: &Header,
-        chunks: impl Iterator<Item = &'p [u8]> + Clone,
-        removed: CategorySet,
-    ) -> bool {
+    pub(super) fn keeps_something(&self, header: &Header, chunks: Chunks<'_>, removed: CategorySet) -> bool {
         let mut kept = false;
-        each_count(header, chunks, removed, |count| kept |= count.quantity > 0);
+        each_count(header, chunks, removed, &mut |count| kept |= count.quantity > 0);
         kept
     }
 
-    pub(super) fn lose_removed<'p>(
+    pub(super) fn lose_removed(
         &mut self,
         index: usize,
         header: &Header,
-        chunks: impl Iterator<Item = &'p [u8]> + Clone,
+        chunks: Chunks<'_>,
         removed: CategorySet,
         more: CategorySet,
     ) {
-        each_difference(header, chunks, removed, more, |count| {
+        each_difference(header, chunks, removed, more, &mut |count| {
             lose(
                 self.state,
                 self.destinations,
@@ -63,15 +59,15 @@ impl Core<'_> {
 
 /// Calls `found` with every count of a payload, without the items that `removed` took out. A mixed payload's item
 /// headers are read for it; others cost nothing.
-#[inline]
-pub(super) fn each_count<'p>(
+#[inline(never)]
+pub(super) fn each_count(
     header: &Header,
-    chunks: impl Iterator<Item = &'p [u8]> + Clone,
+    chunks: Chunks<'_>,
     removed: CategorySet,
-    mut found: impl FnMut(Count),
+    found: &mut dyn FnMut(Count),
 ) {
     // A payload that is no envelope, whatever its header says, counts by that header.
-    if header.is_mixed() && envelope::counts_of(chunks, removed, &mut found).is_ok() {
+    if header.is_mixed() && envelope::counts_of(chunks, removed, &mut *found).is_ok() {
         return;
     }
     found(header.count);
@@ -81,25 +77,25 @@ pub(super) fn each_count<'p>(
 }
 
 /// Calls `found` with what a mixed payload loses when `more` is removed instead of `removed`.
-pub(super) fn each_difference<'p>(
+pub(super) fn each_difference(
     header: &Header,
-    chunks: impl Iterator<Item = &'p [u8]> + Clone,
+    chunks: Chunks<'_>,
     removed: CategorySet,
     more: CategorySet,
-    mut found: impl FnMut(Count),
+    found: &mut dyn FnMut(Count),
 ) {
     let mut difference = [0u32; Category::COUNT];
-    each_count(header, chunks.clone(), removed, |count| {
+    each_count(header, chunks.clone(), removed, &mut |count| {
         if let Some(sum) = difference.get_mut(count.category.index()) {
             *sum = sum.wrapping_add(count.quantity);
         }
     });
-    each_count(header, chunks, more, |count| {
+    each_count(header, chunks, more, &mut |count| {
         if let Some(sum) = difference.get_mut(count.category.index()) {
             *sum = sum.wrapping_sub(count.quantity);
         }
     });
-    for (category, quantity) in Category::ALL.into_iter().zip(difference) {
+    for (category, quantity) in Category::ALL.iter().copied().zip(difference) {
         if quantity > 0 {
             found(Count { category, quantity });
         }

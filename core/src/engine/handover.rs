@@ -343,7 +343,7 @@ fn next_record<'a>(view: View<'a>, walk: &mut Walk) -> Option<Piece<Chunks<'a>>>
 }
 
 /// The lists of all records, numbered: first those of the requests, then both of each lane of each destination.
-fn list_at(view: View<'_>, number: usize) -> Option<List> {
+pub(super) fn list_at(view: View<'_>, number: usize) -> Option<List> {
     let Some(number) = number.checked_sub(view.requests.len()) else {
         let request = view.requests.get(number)?;
         let used = request.state != SlotState::Free;
@@ -453,7 +453,7 @@ impl Core<'_> {
         removed: CategorySet,
     ) -> Result<(), DropReason> {
         let (header, payload) = (&item.header, item.payload);
-        each_count(header, core::iter::once(payload), removed, |count| {
+        each_count(header, Chunks::of(payload), removed, &mut |count| {
             self.state.totals.cover(count.category, u64::from(count.quantity));
         });
         let Some(index) = self.index_of(header.destination) else {

@@ -7,7 +7,7 @@ use crate::config::Protocol;
 use crate::destination::Destination;
 use crate::item::{Category, CategorySet, DropReason, Header};
 use crate::ledger::{self, Loss};
-use crate::queue::{self, RecordRef};
+use crate::queue::{self, Chunks, RecordRef};
 use crate::request::{RequestSlot, SlotState};
 use crate::wire::client_report;
 
@@ -15,9 +15,12 @@ impl Core<'_> {
     pub(super) fn deliver(&mut self, index: usize, record: RecordRef, header: &Header) {
         let removed = queue::removed(self.blocks, record);
         let totals = &mut self.state.totals;
-        each_count(header, queue::payload(self.blocks, record), removed, |count| {
-            totals.deliver(count)
-        });
+        each_count(
+            header,
+            queue::payload(self.blocks, record),
+            removed,
+            &mut |count| totals.deliver(count),
+        );
         self.release(index, record);
     }
 
@@ -42,7 +45,7 @@ impl Core<'_> {
     pub(super) fn discard(&mut self, index: usize, record: RecordRef, header: &Header, reason: DropReason) {
         let removed = queue::removed(self.blocks, record);
         let blocks = &*self.blocks;
-        each_count(header, queue::payload(blocks, record), removed, |count| {
+        each_count(header, queue::payload(blocks, record), removed, &mut |count| {
             lose(
                 self.state,
                 self.destinations,
@@ -71,16 +74,22 @@ impl Core<'_> {
         let removed = queue::removed(self.blocks, record);
         let more = removed.union(categories.intersection(header.categories));
         let blocks = &*self.blocks;
-        each_difference(header, queue::payload(blocks, record), removed, more, |count| {
-            lose(
-                self.state,
-                self.destinations,
-                self.losses,
-                Some(index),
-                reason,
-                count,
-            );
-        });
+        each_difference(
+            header,
+            queue::payload(blocks, record),
+            removed,
+            more,
+            &mut |count| {
+                lose(
+                    self.state,
+                    self.destinations,
+                    self.losses,
+                    Some(index),
+                    reason,
+                    count,
+                );
+            },
+        );
         if more.without(removed).contains(Category::Internal) {
             self.owe_again(index, record);
         }
@@ -133,12 +142,12 @@ impl Core<'_> {
 }
 
 /// Puts back what the client reports inside a lost envelope said, so that the server is told of it by another one.
-pub(super) fn owe_again<'p>(
+pub(super) fn owe_again(
     state: &mut State,
     destinations: &mut [Destination],
     losses: &mut [Loss],
     index: usize,
-    chunks: impl Iterator<Item = &'p [u8]>,
+    chunks: Chunks<'_>,
 ) {
     let Some(destination) = destinations.get_mut(index) else {
         return;

@@ -3,9 +3,10 @@
 //! Written as a whole item that goes behind any envelope; read back from the payloads of other clients' reports when
 //! the envelope that carried them is lost, so that their counts are not.
 
-use super::envelope::{Event, ItemType, Reader as EnvelopeReader, Walk};
-use super::json::{Scanner, Short, Token, Writer};
-use super::output::{Counter, WriteError, put};
+use super::envelope::{ItemType, Source, Walk};
+use super::json::{Scanner, Short, Token};
+use super::output::WriteError;
+use super::sink::{Sink, through};
 use crate::item::{Category, DropReason};
 use crate::limits::{MAX_CLIENT_REPORT_BYTES, MAX_PAYLOAD_JSON_DEPTH, MAX_REPORT_ENTRIES};
 use crate::time::UnixTime;
@@ -52,54 +53,52 @@ where
     I: Iterator<Item = Entry> + Clone,
     W: Write + ?Sized,
 {
-    let told = entries.clone().take(MAX_REPORT_ENTRIES);
-    if !told.clone().any(|entry| entry.told_as().is_some()) {
-        return Ok(told.count());
-    }
-    let mut length = Counter::default();
-    // A counter never fails.
-    let _ = write_payload(told.clone(), timestamp, &mut length);
-    let mut json = Writer::new(out);
-    json.begin_object()?
-        .key("type")?
-        .text(ItemType::ClientReport.as_str())?
-        .key("length")?
-        .unsigned(length.0)?
-        .end_object()?;
-    put(out, b"\n")?;
-    let count = write_payload(told, timestamp, out)?;
-    put(out, b"\n")?;
-    Ok(count)
+    let mut each = |tell: &mut dyn FnMut(Entry)| entries.clone().take(MAX_REPORT_ENTRIES).for_each(tell);
+    through(out, |out| write_told(&mut each, timestamp, out))
 }
 
-fn write_payload<W: Write + ?Sized>(
-    entries: impl Iterator<Item = Entry>,
-    timestamp: UnixTime,
-    out: &mut W,
-) -> Result<usize, WriteError<W::Error>> {
-    let mut count = 0_usize;
-    let mut json = Writer::new(out);
-    json.begin_object()?
-        .key("timestamp")?
-        .time(timestamp)?
-        .key("discarded_events")?
-        .begin_array()?;
-    for entry in entries {
+/// Calls a function with each entry.
+type Each<'e> = &'e mut dyn FnMut(&mut dyn FnMut(Entry));
+
+fn write_told(each: Each<'_>, timestamp: UnixTime, out: &mut Sink<'_>) -> usize {
+    let (mut count, mut is_any_told) = (0_usize, false);
+    each(&mut |entry| {
         count = count.saturating_add(1);
-        let Some(reason) = entry.told_as() else {
-            continue;
+        is_any_told |= entry.told_as().is_some();
+    });
+    if is_any_told {
+        let mut length = 0_u64;
+        let mut measure = |bytes: &[u8]| {
+            length = length.saturating_add(bytes.len() as u64);
+            true
         };
-        json.begin_object()?
-            .key("reason")?
-            .text(reason)?
-            .key("category")?
-            .text(entry.category.as_str())?
-            .key("quantity")?
-            .unsigned(entry.quantity)?
-            .end_object()?;
+        write_payload(each, timestamp, &mut Sink::new(&mut measure));
+        out.member("{\"type\":", ItemType::ClientReport.as_str());
+        out.put(b",\"length\":");
+        out.number(length);
+        out.put(b"}\n");
+        write_payload(each, timestamp, out);
+        out.put(b"\n");
     }
-    json.end_array()?.end_object()?;
-    Ok(count)
+    count
+}
+
+fn write_payload(each: Each<'_>, timestamp: UnixTime, out: &mut Sink<'_>) {
+    out.put(b"{\"timestamp\":");
+    out.time(timestamp);
+    out.put(b",\"discarded_events\":[");
+    let mut before = "{\"reason\":";
+    each(&mut |entry| {
+        if let Some(reason) = entry.told_as() {
+            out.member(before, reason);
+            out.member(",\"category\":", entry.category.as_str());
+            out.put(b",\"quantity\":");
+            out.number(entry.quantity);
+            out.put(b"}");
+            before = ",{\"reason\":";
+        }
+    });
+    out.put(b"]}");
 }
 
 /// Reads the payload of a client report in pieces. About 200 bytes.
@@ -150,17 +149,21 @@ impl Reader {
     /// [`DropReason::InternalSdkError`]: the amount is kept, the word is not. Behind a mistake nothing more is read.
     /// Touches each byte once.
     pub fn feed(&mut self, piece: &[u8], mut report: impl FnMut(Entry)) {
+        self.read(piece, &mut report);
+    }
+
+    fn read(&mut self, piece: &[u8], report: &mut dyn FnMut(Entry)) {
         let mut input = piece;
         while !self.failed {
             match self.scanner.next(&mut input) {
-                Ok(Some(token)) => self.token(token, &mut report),
+                Ok(Some(token)) => self.token(token, report),
                 Ok(None) => break,
                 Err(_) => self.failed = true,
             }
         }
     }
 
-    fn token(&mut self, token: Token<'_>, report: &mut impl FnMut(Entry)) {
+    fn token(&mut self, token: Token<'_>, report: &mut dyn FnMut(Entry)) {
         match token {
             Token::Part(piece) => return self.text.push(piece),
             Token::Char(character) => return self.text.push_char(character),
@@ -210,19 +213,17 @@ impl Reader {
 /// Calls `report` for each entry of the client reports in the envelope that lies in `chunks`. Behind a mistake nothing
 /// more is read. Bound: one walk over the headers and the reports.
 pub fn each_in_envelope<'a>(chunks: impl Iterator<Item = &'a [u8]>, mut report: impl FnMut(Entry)) {
-    let mut walk = Walk::new(EnvelopeReader::new(), chunks);
-    let mut reader = None;
-    while let Ok(Some(event)) = walk.event() {
-        match event {
-            Event::Item(header) => {
-                reader = (header.item_type == ItemType::ClientReport).then(Reader::new);
-            }
-            Event::Payload(piece) => {
-                if let Some(reader) = &mut reader {
-                    reader.feed(piece, &mut report);
-                }
-            }
-            Event::Header(_) | Event::ItemEnd { .. } => {}
+    let mut chunks = chunks;
+    read_all(&mut || chunks.next(), &mut report);
+}
+
+#[inline(never)]
+fn read_all(source: Source<'_, '_>, report: &mut dyn FnMut(Entry)) {
+    let mut walk = Walk::new(source);
+    while walk.enter_item() {
+        if walk.item().item_type == ItemType::ClientReport {
+            let mut reader = Reader::new();
+            walk.read_payload(&mut |piece| reader.read(piece, report));
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod percent;
 pub mod rate_limits;
 pub mod retry_after;
 mod seconds;
+mod sink;
 mod split;
 pub mod timestamp;
 pub mod trace_context;

@@ -41,22 +41,3 @@ pub(crate) fn put<W: Write + ?Sized>(out: &mut W, bytes: &[u8]) -> Result<(), Wr
     }
     Ok(())
 }
-
-/// Counts bytes instead of keeping them: the length of what is about to be written.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Counter(pub(crate) u64);
-
-impl embedded_io::ErrorType for Counter {
-    type Error = core::convert::Infallible;
-}
-
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
-        self.0 = self.0.saturating_add(bytes.len() as u64);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> Result<(), Self::Error> {
-        Ok(())
-    }
-}

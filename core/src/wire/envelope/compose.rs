@@ -5,11 +5,13 @@
 //! Nothing is buffered, so the length of a container is worked out from the lengths of its elements.
 
 use super::header::uuid;
+use super::walk::Source;
 use crate::item::Category;
 use crate::limits::MAX_PAYLOAD_JSON_DEPTH;
 use crate::time::UnixTime;
-use crate::wire::json::{Scanner, Short, Token, Writer};
+use crate::wire::json::{Scanner, Short, Token};
 use crate::wire::output::{WriteError, put};
+use crate::wire::sink::through;
 use embedded_io::Write;
 
 /// What goes into the header line.
@@ -51,32 +53,35 @@ pub fn write_header<W: Write + ?Sized>(
     fields: &EnvelopeFields<'_>,
     out: &mut W,
 ) -> Result<(), WriteError<W::Error>> {
-    let mut json = Writer::new(out);
-    json.begin_object()?;
-    if let Some(event_id) = &fields.event_id {
-        json.key("event_id")?.hex(event_id)?;
-    }
-    json.key("sent_at")?.time(fields.sent_at)?;
-    json.key("sdk")?.begin_object()?;
-    json.key("name")?.text(fields.sdk_name)?;
-    json.key("version")?.text(fields.sdk_version)?.end_object()?;
-    if let Some(dsn) = fields.dsn {
-        json.key("dsn")?.text(dsn)?;
-    }
-    if let Some(trace) = &fields.trace {
-        json.key("trace")?.begin_object()?;
-        json.key("trace_id")?.hex(&trace.trace_id)?;
-        json.key("public_key")?.text(trace.public_key)?;
-        if let Some(release) = trace.release {
-            json.key("release")?.text(release)?;
+    through(out, |out| {
+        out.put(b"{");
+        if let Some(event_id) = &fields.event_id {
+            out.put(b"\"event_id\":");
+            out.hex(event_id);
+            out.put(b",");
         }
-        if let Some(environment) = trace.environment {
-            json.key("environment")?.text(environment)?;
+        out.put(b"\"sent_at\":");
+        out.time(fields.sent_at);
+        out.member(",\"sdk\":{\"name\":", fields.sdk_name);
+        out.member(",\"version\":", fields.sdk_version);
+        out.put(b"}");
+        if let Some(dsn) = fields.dsn {
+            out.member(",\"dsn\":", dsn);
         }
-        json.end_object()?;
-    }
-    json.end_object()?;
-    put(out, b"\n")
+        if let Some(trace) = &fields.trace {
+            out.put(b",\"trace\":{\"trace_id\":");
+            out.hex(&trace.trace_id);
+            out.member(",\"public_key\":", trace.public_key);
+            if let Some(release) = trace.release {
+                out.member(",\"release\":", release);
+            }
+            if let Some(environment) = trace.environment {
+                out.member(",\"environment\":", environment);
+            }
+            out.put(b"}");
+        }
+        out.put(b"}\n");
+    })
 }
 
 /// Writes whole items, each of which is its header line, a line feed and its payload (checked by
@@ -170,15 +175,16 @@ where
 {
     let commas = u64::from(count.saturating_sub(1));
     let frame = CONTAINER_START.len().saturating_add(CONTAINER_END.len()) as u64;
-    let mut json = Writer::new(out);
-    json.begin_object()?.key("type")?.text(kind.item_type())?;
-    json.key("item_count")?.unsigned(u64::from(count))?;
-    json.key("content_type")?.text(kind.content_type())?;
-    json.key("length")?
-        .unsigned(bytes.saturating_add(commas).saturating_add(frame))?;
-    json.end_object()?;
-    put(out, b"\n")?;
-    put(out, CONTAINER_START)?;
+    through(out, |out| {
+        out.member("{\"type\":", kind.item_type());
+        out.put(b",\"item_count\":");
+        out.number(u64::from(count));
+        out.member(",\"content_type\":", kind.content_type());
+        out.put(b",\"length\":");
+        out.number(bytes.saturating_add(commas).saturating_add(frame));
+        out.put(b"}\n");
+        out.put(CONTAINER_START);
+    })?;
     let (mut written, mut written_bytes) = (0_u32, 0_u64);
     for element in elements {
         if written > 0 {
@@ -203,11 +209,15 @@ where
 /// Reads up to that member.
 #[must_use]
 pub fn element_trace_id<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Option<[u8; 16]> {
+    let mut chunks = chunks.into_iter();
+    trace_id_in(&mut || chunks.next())
+}
+
+fn trace_id_in(source: Source<'_, '_>) -> Option<[u8; 16]> {
     let mut scanner = Scanner::new(MAX_PAYLOAD_JSON_DEPTH);
     let mut text = Short::<36>::new();
     let mut found = false;
-    for chunk in chunks {
-        let mut input = chunk;
+    while let Some(mut input) = source() {
         while let Some(token) = scanner.next(&mut input).ok()? {
             match token {
                 Token::Part(piece) => text.push(piece),

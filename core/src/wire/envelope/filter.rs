@@ -6,77 +6,39 @@
 //! reports stay). Everything else is passed on byte for byte.
 
 use super::error::EnvelopeError;
-use super::header::{EnvelopeHeader, ItemHeader};
-use super::quantities::ItemScan;
-use super::reader::{Event, Reader};
+use super::header::EnvelopeHeader;
+use super::reader::Step;
 use super::summary::Tally;
-use super::walk::Walk;
+use super::walk::{Source, Walk};
 use crate::item::{CategorySet, Count};
 use crate::limits::MAX_ENVELOPE_ITEMS;
 use crate::time::UnixTime;
-use crate::wire::output::{WriteError, put};
-use crate::wire::timestamp::timestamp;
+use crate::wire::output::WriteError;
+use crate::wire::sink::{Sink, through};
 use embedded_io::Write;
 
 /// One bit for each item of an envelope.
-#[derive(Clone, Copy, Default, Debug)]
-struct ItemSet([u64; MAX_ENVELOPE_ITEMS.div_ceil(64)]);
+#[derive(Clone, Debug)]
+pub(super) struct ItemSet([u64; MAX_ENVELOPE_ITEMS.div_ceil(64)]);
 
 impl ItemSet {
+    pub(super) const EMPTY: Self = Self([0; _]);
+
     fn insert(&mut self, index: usize) {
         if let Some(word) = self.0.get_mut(index / 64) {
             *word |= 1 << (index % 64);
         }
     }
 
-    fn contains(&self, index: usize) -> bool {
+    pub(super) fn contains(&self, index: usize) -> bool {
         self.0
             .get(index / 64)
             .is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
-    fn union(mut self, other: &Self) -> Self {
-        for (word, more) in self.0.iter_mut().zip(other.0) {
+    fn add(&mut self, other: &Self) {
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
             *word |= more;
-        }
-        self
-    }
-}
-
-/// Which items the removal of some categories leaves out; found while their headers go by.
-#[derive(Clone, Copy, Debug)]
-struct Selection {
-    removed: CategorySet,
-    limited: ItemSet,
-    /// The envelope's event is among them. `None` as long as no item made one.
-    event_limited: Option<bool>,
-}
-
-impl Selection {
-    fn new(removed: CategorySet) -> Self {
-        Self {
-            removed,
-            limited: ItemSet::default(),
-            event_limited: None,
-        }
-    }
-
-    fn see(&mut self, index: usize, header: &ItemHeader) {
-        let limited = header.limited_by().intersects(self.removed);
-        if limited {
-            self.limited.insert(index);
-        }
-        if header.creates_event() && self.event_limited.is_none() {
-            self.event_limited = Some(limited);
-        }
-    }
-
-    /// The items left out, `dependent` being those that need an event.
-    fn left_out(self, dependent: &ItemSet) -> ItemSet {
-        if self.event_limited == Some(true) {
-            self.limited.union(dependent)
-        } else {
-            self.limited
         }
     }
 }
@@ -98,7 +60,8 @@ pub fn counts_of<'a, I>(
 where
     I: Iterator<Item = &'a [u8]> + Clone,
 {
-    let tally = tally_of(chunks, removed)?;
+    let (mut first, mut again) = (chunks.clone(), chunks);
+    let tally = tally_of(&mut || first.next(), &mut || again.next(), removed)?;
     for category in tally.categories().iter() {
         let quantity = tally.total(category);
         if quantity > 0 {
@@ -108,42 +71,22 @@ where
     Ok(())
 }
 
-/// Apart from its caller so that there is one copy of it, not one for each `found`.
+/// Both sources give the same pieces.
 #[inline(never)]
-fn tally_of<'a>(
-    chunks: impl Iterator<Item = &'a [u8]> + Clone,
+fn tally_of(
+    first: Source<'_, '_>,
+    again: Source<'_, '_>,
     removed: CategorySet,
 ) -> Result<Tally, EnvelopeError> {
-    let left_out = if removed.is_empty() {
-        ItemSet::default()
-    } else {
-        select(chunks.clone(), removed)?.2
-    };
-    let mut tally = Tally::new();
-    let mut walk = Walk::new(Reader::new(), chunks);
-    let mut index = 0_usize;
-    let mut scan = None;
-    while let Some(event) = walk.event()? {
-        match event {
-            Event::Item(header) => {
-                tally.see(&header);
-                scan = (!left_out.contains(index)).then(|| (header, ItemScan::new(&header)));
-                index = index.saturating_add(1);
-            }
-            Event::Payload(piece) => {
-                if let Some((_, scan)) = &mut scan {
-                    scan.feed(piece);
-                }
-            }
-            Event::ItemEnd { payload } => {
-                if let Some((header, scan)) = scan.take() {
-                    tally.add(&header, &scan.finish(payload.len()));
-                }
-            }
-            Event::Header(_) => {}
-        }
+    let mut left_out = ItemSet::EMPTY;
+    if !removed.is_empty() {
+        let mut walk = Walk::new(first);
+        select(&mut walk, removed, &mut left_out);
+        walk.outcome()?;
     }
-    tally.close();
+    let mut walk = Walk::new(again);
+    let tally = Tally::of(&mut walk, &left_out);
+    walk.outcome()?;
     Ok(tally)
 }
 
@@ -174,101 +117,122 @@ where
     I: Iterator<Item = &'a [u8]> + Clone,
     W: Write + ?Sized,
 {
-    let (header, header_end, left_out) = select(chunks.clone(), removed).map_err(invalid)?;
+    let (mut first, mut again) = (chunks.clone(), chunks);
+    through(out, |out| {
+        filter(&mut || first.next(), &mut || again.next(), removed, sent_at, out)
+    })
+}
+
+/// Both sources give the same pieces.
+#[inline(never)]
+fn filter(
+    first: Source<'_, '_>,
+    again: Source<'_, '_>,
+    removed: CategorySet,
+    sent_at: UnixTime,
+    out: &mut Sink<'_>,
+) -> Filtered {
+    let mut filtered = Filtered {
+        items: 0,
+        left_out: 0,
+    };
+    let mut walk = Walk::new(first);
+    let header = *walk.enter_envelope();
+    let header_end = walk.offset();
+    let mut left_out = ItemSet::EMPTY;
+    if !removed.is_empty() {
+        select(&mut walk, removed, &mut left_out);
+    }
+    if let Err(error) = walk.outcome() {
+        out.refuse(error.kind.as_str());
+        return filtered;
+    }
     let mut copied = HeaderCopy {
         header: &header,
         sent_at,
         offset: 0,
     };
     // The header line, its line feed included.
-    let mut chunks = chunks;
     let mut rest: &[u8] = &[];
     while copied.offset < header_end {
-        let Some(chunk) = chunks.next() else {
+        let Some(chunk) = again() else {
             break;
         };
         let left = usize::try_from(header_end.saturating_sub(copied.offset)).unwrap_or(usize::MAX);
         let (piece, after) = chunk.split_at_checked(left).unwrap_or((chunk, &[]));
-        copied.write(piece, out)?;
+        copied.write(piece, out);
         rest = after;
     }
     if header_end == header.line.end {
-        put(out, b"\n")?;
+        out.put(b"\n");
     }
     // The items.
-    let mut walk = Walk::new(Reader::at_item(), chunks).with_input(rest);
+    let mut walk = Walk::new(again);
+    walk.expect_item(rest);
     let mut index = 0_usize;
-    let mut filtered = Filtered {
-        items: 0,
-        left_out: 0,
-    };
     let mut line_end = 0;
     loop {
         let keep = !left_out.contains(index);
-        let event = walk
-            .next(|piece| {
-                if keep {
-                    put(out, piece).map_err(Failure::Write)
-                } else {
-                    Ok(())
-                }
-            })
-            .map_err(|failure| match failure {
-                Failure::Envelope(error) => invalid(error),
-                Failure::Write(error) => error,
-            })?;
-        match event {
-            Some(Event::Item(item)) => line_end = item.line.end,
-            Some(Event::ItemEnd { payload }) => {
+        let step = walk.step();
+        if keep {
+            out.put(walk.taken());
+        }
+        match step {
+            Step::Item => line_end = walk.item().line.end,
+            Step::ItemEnd => {
                 if keep {
                     filtered.items = filtered.items.saturating_add(1);
                     // Line feeds that only the last item of an envelope may lack.
-                    if payload.start == line_end {
-                        put(out, b"\n")?;
+                    if walk.payload().start == line_end {
+                        out.put(b"\n");
                     }
-                    if payload.end == walk.offset() {
-                        put(out, b"\n")?;
+                    if walk.payload().end == walk.offset() {
+                        out.put(b"\n");
                     }
                 } else {
                     filtered.left_out = filtered.left_out.saturating_add(1);
                 }
                 index = index.saturating_add(1);
             }
-            Some(Event::Header(_) | Event::Payload(_)) => {}
-            None => return Ok(filtered),
+            Step::Header | Step::More | Step::Payload(_) => {}
+            Step::End => break,
+            Step::Wrong => {
+                if let Err(error) = walk.outcome() {
+                    out.refuse(error.kind.as_str());
+                }
+                break;
+            }
+        }
+        if out.has_failed() {
+            break;
         }
     }
+    filtered
 }
 
-/// The header, where its line feed ends, and the items that are left out.
-fn select<'a>(
-    chunks: impl Iterator<Item = &'a [u8]>,
-    removed: CategorySet,
-) -> Result<(EnvelopeHeader, u64, ItemSet), EnvelopeError> {
-    let mut walk = Walk::new(Reader::new(), chunks);
-    let mut selection = Selection::new(removed);
-    let mut dependent = ItemSet::default();
+/// Notes which of the items that `walk` comes to the removal of some categories leaves out: those limited by one and, when
+/// the envelope's event is among them, those that need an event.
+fn select(walk: &mut Walk<'_, '_>, removed: CategorySet, left_out: &mut ItemSet) {
+    let mut dependent = ItemSet::EMPTY;
+    let mut is_event_limited = None;
     let mut index = 0_usize;
-    let mut line = (EnvelopeHeader::default(), 0);
-    while let Some(event) = walk.event()? {
-        match event {
-            Event::Header(header) => {
-                line = (header, walk.offset());
-                if removed.is_empty() {
-                    break;
-                }
-            }
-            Event::Item(header) => {
-                selection.see(index, &header);
-                if header.requires_event() {
-                    dependent.insert(index);
-                }
-                index = index.saturating_add(1);
-            }
-            Event::Payload(_) | Event::ItemEnd { .. } => {}
+    while walk.enter_item() {
+        let header = walk.item();
+        let is_limited = header.limited_by().intersects(removed);
+        if is_limited {
+            left_out.insert(index);
         }
+        if header.creates_event() && is_event_limited.is_none() {
+            is_event_limited = Some(is_limited);
+        }
+        if header.requires_event() {
+            dependent.insert(index);
+        }
+        index = index.saturating_add(1);
     }
-    Ok((line.0, line.1, selection.left_out(&dependent)))
+    if is_event_limited == Some(true) {
+        left_out.add(&dependent);
+    }
 }
 
 /// Copies the header line, `sent_at` replaced or put in as its first member.
@@ -280,7 +244,7 @@ struct HeaderCopy<'h> {
 
 impl HeaderCopy<'_> {
     /// Writes the next piece of the line.
-    fn write<W: Write + ?Sized>(&mut self, piece: &[u8], out: &mut W) -> Result<(), WriteError<W::Error>> {
+    fn write(&mut self, piece: &[u8], out: &mut Sink<'_>) {
         let first = self.header.line.start.saturating_add(1);
         let (start, end) = match self.header.sent_at {
             Some(place) => (place.start, place.end),
@@ -288,39 +252,21 @@ impl HeaderCopy<'_> {
         };
         let here = |offset: u64| usize::try_from(offset.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let (before, from) = piece.split_at_checked(here(start)).unwrap_or((piece, &[]));
-        put(out, before)?;
+        out.put(before);
         let piece_end = self.offset.saturating_add(piece.len() as u64);
         // The place is in this piece: its first byte is, or it is empty and right behind the last byte before it.
         let starts_here = self.offset <= start && start < piece_end;
         if starts_here {
             if self.header.sent_at.is_none() {
-                put(out, b"\"sent_at\":")?;
+                out.put(b"\"sent_at\":");
             }
-            put(out, b"\"")?;
-            put(out, &timestamp(self.sent_at))?;
-            put(out, b"\"")?;
+            out.time(self.sent_at);
             if self.header.sent_at.is_none() && !self.header.is_empty {
-                put(out, b",")?;
+                out.put(b",");
             }
         }
         let skipped = here(end).saturating_sub(before.len());
-        put(out, from.get(skipped..).unwrap_or_default())?;
+        out.put(from.get(skipped..).unwrap_or_default());
         self.offset = piece_end;
-        Ok(())
     }
-}
-
-enum Failure<E> {
-    Envelope(EnvelopeError),
-    Write(WriteError<E>),
-}
-
-impl<E> From<EnvelopeError> for Failure<E> {
-    fn from(error: EnvelopeError) -> Self {
-        Self::Envelope(error)
-    }
-}
-
-const fn invalid<E>(error: EnvelopeError) -> WriteError<E> {
-    WriteError::Invalid(error.kind.as_str())
 }

@@ -160,181 +160,15 @@ impl ItemHeader {
 /// Long enough for every name and value that is looked at.
 type Text = Short<48>;
 
-/// Collects an [`EnvelopeHeader`] from tokens.
-#[derive(Clone, Debug)]
-pub(super) struct EnvelopeHeaderFields {
-    header: EnvelopeHeader,
-    text: Text,
-    field: EnvelopeField,
-    trace_field: TraceField,
-    value_start: u32,
-}
-
+/// A member that is looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum EnvelopeField {
+enum Field {
     EventId,
     Dsn,
     SentAt,
     Trace,
-    Other,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum TraceField {
     TraceId,
     PublicKey,
-    Other,
-}
-
-impl EnvelopeHeaderFields {
-    pub(super) const fn new() -> Self {
-        Self {
-            header: EnvelopeHeader {
-                line: Extent { start: 0, end: 0 },
-                is_empty: true,
-                event_id: None,
-                trace_id: None,
-                public_key: None,
-                dsn: None,
-                sent_at: None,
-            },
-            text: Text::new(),
-            field: EnvelopeField::Other,
-            trace_field: TraceField::Other,
-            value_start: 0,
-        }
-    }
-
-    pub(super) fn finish(&self, line: Extent) -> EnvelopeHeader {
-        EnvelopeHeader { line, ..self.header }
-    }
-
-    /// Where the member read last has its value, from the start of the line.
-    pub(super) const fn value_start(&self) -> u32 {
-        self.value_start
-    }
-
-    /// Takes the next token of the line that starts at `line`.
-    pub(super) fn token(
-        &mut self,
-        token: Token<'_>,
-        scanner: &Scanner,
-        line: u64,
-    ) -> Result<(), EnvelopeErrorKind> {
-        let in_trace = self.field == EnvelopeField::Trace;
-        match (token, scanner.depth()) {
-            (Token::Part(piece), _) => self.text.push(piece),
-            (Token::Char(character), _) => self.text.push_char(character),
-            (Token::Key, depth) => {
-                if depth == 1 {
-                    self.header.is_empty = false;
-                    self.field = match self.text.get() {
-                        Some(b"event_id") => EnvelopeField::EventId,
-                        Some(b"dsn") => EnvelopeField::Dsn,
-                        Some(b"sent_at") => EnvelopeField::SentAt,
-                        Some(b"trace") => EnvelopeField::Trace,
-                        _ => EnvelopeField::Other,
-                    };
-                } else if depth == 2 && in_trace {
-                    self.trace_field = match self.text.get() {
-                        Some(b"trace_id") => TraceField::TraceId,
-                        Some(b"public_key") => TraceField::PublicKey,
-                        _ => TraceField::Other,
-                    };
-                }
-                self.text.clear();
-            }
-            (Token::ArrayStart, 1) => return Err(EnvelopeErrorKind::HeaderNotObject),
-            (Token::ObjectStart | Token::ArrayStart, 2) => {
-                self.value_start = scanner.start();
-                if in_trace {
-                    (self.header.trace_id, self.header.public_key) = (None, None);
-                }
-            }
-            (Token::ObjectStart | Token::ArrayStart, _) => {}
-            (Token::ObjectEnd | Token::ArrayEnd, 1) => {
-                let value = extent(line, self.value_start, scanner);
-                return self.value(token, value);
-            }
-            (Token::ObjectEnd | Token::ArrayEnd, _) => {}
-            (_, depth) => {
-                let value = extent(line, scanner.start(), scanner);
-                let outcome = match depth {
-                    1 => {
-                        self.value_start = scanner.start();
-                        self.value(token, value)
-                    }
-                    2 if in_trace => {
-                        self.trace_value(token, value);
-                        Ok(())
-                    }
-                    _ => Ok(()),
-                };
-                self.text.clear();
-                return outcome;
-            }
-        }
-        Ok(())
-    }
-
-    fn value(&mut self, token: Token<'_>, value: Extent) -> Result<(), EnvelopeErrorKind> {
-        match self.field {
-            EnvelopeField::EventId => {
-                self.header.event_id = match token {
-                    Token::Null => None,
-                    Token::Text => Some(
-                        self.text
-                            .get()
-                            .and_then(uuid)
-                            .ok_or(EnvelopeErrorKind::InvalidEventId)?,
-                    ),
-                    _ => return Err(EnvelopeErrorKind::InvalidEventId),
-                };
-            }
-            EnvelopeField::Dsn => {
-                self.header.dsn = match token {
-                    Token::Null => None,
-                    Token::Text => Some(value),
-                    _ => return Err(EnvelopeErrorKind::InvalidDsn),
-                };
-            }
-            EnvelopeField::SentAt => self.header.sent_at = Some(value),
-            EnvelopeField::Trace if !matches!(token, Token::ObjectEnd) => {
-                (self.header.trace_id, self.header.public_key) = (None, None);
-            }
-            EnvelopeField::Trace | EnvelopeField::Other => {}
-        }
-        Ok(())
-    }
-
-    fn trace_value(&mut self, token: Token<'_>, value: Extent) {
-        let is_text = matches!(token, Token::Text);
-        match self.trace_field {
-            TraceField::TraceId => {
-                self.header.trace_id = if is_text {
-                    self.text.get().and_then(uuid)
-                } else {
-                    None
-                };
-            }
-            TraceField::PublicKey => self.header.public_key = is_text.then_some(value),
-            TraceField::Other => {}
-        }
-    }
-}
-
-/// Collects an [`ItemHeader`] from tokens.
-#[derive(Clone, Debug)]
-pub(super) struct ItemHeaderFields {
-    header: ItemHeader,
-    has_type: bool,
-    text: Text,
-    field: ItemField,
-    value_start: u32,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum ItemField {
     Type,
     Length,
     ItemCount,
@@ -347,22 +181,105 @@ enum ItemField {
     Other,
 }
 
-impl ItemHeaderFields {
+const OF_ENVELOPE: &[(&str, Field)] = &[
+    ("event_id", Field::EventId),
+    ("dsn", Field::Dsn),
+    ("sent_at", Field::SentAt),
+    ("trace", Field::Trace),
+];
+
+const OF_TRACE: &[(&str, Field)] = &[("trace_id", Field::TraceId), ("public_key", Field::PublicKey)];
+
+const OF_ITEM: &[(&str, Field)] = &[
+    ("type", Field::Type),
+    ("length", Field::Length),
+    ("item_count", Field::ItemCount),
+    ("content_type", Field::ContentType),
+    ("filename", Field::Filename),
+    ("platform", Field::Platform),
+    ("attachment_type", Field::AttachmentType),
+    ("meta_length", Field::MetaLength),
+    ("attachment_length", Field::AttachmentLength),
+];
+
+/// Attachments that are not just the attached bytes, by content type.
+const ATTACHMENTS: &[(&str, AttachmentForm)] = &[
+    ("application/vnd.sentry.trace-attachment", AttachmentForm::Trace),
+    (
+        "application/vnd.sentry.attachment-ref+json",
+        AttachmentForm::Placeholder,
+    ),
+];
+
+/// Platforms whose profiles belong to user interfaces.
+const UI_PLATFORMS: &[&str] = &["cocoa", "android", "javascript"];
+
+/// Attachments that the server makes an event of.
+const CRASHES: &[&str] = &[
+    "event.minidump",
+    "event.applecrashreport",
+    "event.payload",
+    "event.breadcrumbs",
+    "playstation.prosperodump",
+];
+
+/// Collects what a header line says from its tokens: the envelope's first, then one item's after the other.
+#[derive(Clone, Debug)]
+pub(super) struct HeaderLine {
+    pub(super) envelope: EnvelopeHeader,
+    pub(super) item: ItemHeader,
+    /// The line is an item's.
+    pub(super) is_item: bool,
+    has_type: bool,
+    text: Text,
+    field: Field,
+    trace_field: Field,
+    value_start: u32,
+}
+
+impl HeaderLine {
     pub(super) const fn new() -> Self {
         Self {
-            header: ItemHeader::EMPTY,
+            envelope: EnvelopeHeader {
+                line: Extent { start: 0, end: 0 },
+                is_empty: true,
+                event_id: None,
+                trace_id: None,
+                public_key: None,
+                dsn: None,
+                sent_at: None,
+            },
+            item: ItemHeader::EMPTY,
+            is_item: false,
             has_type: false,
             text: Text::new(),
-            field: ItemField::Other,
+            field: Field::Other,
+            trace_field: Field::Other,
             value_start: 0,
         }
     }
 
-    pub(super) fn finish(&self, line: Extent) -> Result<ItemHeader, EnvelopeErrorKind> {
-        if !self.has_type {
+    /// A line begins.
+    pub(super) fn begin(&mut self) {
+        if self.is_item {
+            self.item = ItemHeader::EMPTY;
+            self.has_type = false;
+        }
+        self.field = Field::Other;
+        self.text.clear();
+    }
+
+    /// The line is complete: the next one is an item's.
+    pub(super) fn end(&mut self, line: Extent) -> Result<(), EnvelopeErrorKind> {
+        if !self.is_item {
+            self.is_item = true;
+            self.envelope.line = line;
+        } else if self.has_type {
+            self.item.line = line;
+        } else {
             return Err(EnvelopeErrorKind::MissingType);
         }
-        Ok(ItemHeader { line, ..self.header })
+        Ok(())
     }
 
     /// Where the member read last has its value, from the start of the line.
@@ -377,37 +294,34 @@ impl ItemHeaderFields {
         scanner: &Scanner,
         line: u64,
     ) -> Result<(), EnvelopeErrorKind> {
-        match (token, scanner.depth()) {
-            (Token::Part(piece), _) => self.text.push(piece),
-            (Token::Char(character), _) => self.text.push_char(character),
-            (Token::Key, depth) => {
-                if depth == 1 {
-                    self.field = match self.text.get() {
-                        Some(b"type") => ItemField::Type,
-                        Some(b"length") => ItemField::Length,
-                        Some(b"item_count") => ItemField::ItemCount,
-                        Some(b"content_type") => ItemField::ContentType,
-                        Some(b"filename") => ItemField::Filename,
-                        Some(b"platform") => ItemField::Platform,
-                        Some(b"attachment_type") => ItemField::AttachmentType,
-                        Some(b"meta_length") => ItemField::MetaLength,
-                        Some(b"attachment_length") => ItemField::AttachmentLength,
-                        _ => ItemField::Other,
-                    };
+        let depth = scanner.depth();
+        match token {
+            Token::Part(piece) => self.text.push(piece),
+            Token::Char(character) => self.text.push_char(character),
+            Token::Key => self.name(depth),
+            Token::ArrayStart if depth == 1 => return Err(EnvelopeErrorKind::HeaderNotObject),
+            Token::ObjectStart | Token::ArrayStart => {
+                if depth == 2 {
+                    self.value_start = scanner.start();
+                    self.forget_trace();
                 }
-                self.text.clear();
             }
-            (Token::ArrayStart, 1) => return Err(EnvelopeErrorKind::HeaderNotObject),
-            (Token::ObjectStart | Token::ArrayStart, 2) => self.value_start = scanner.start(),
-            (Token::ObjectStart | Token::ArrayStart, _) => {}
-            (_, depth) => {
-                let mut outcome = Ok(());
-                if depth == 1 {
-                    if !matches!(token, Token::ObjectEnd | Token::ArrayEnd) {
-                        self.value_start = scanner.start();
-                    }
-                    outcome = self.value(token, extent(line, self.value_start, scanner));
+            _ => {
+                let is_end = matches!(token, Token::ObjectEnd | Token::ArrayEnd);
+                if depth == 1 && !is_end {
+                    self.value_start = scanner.start();
                 }
+                let field = match depth {
+                    1 => self.field,
+                    2 if self.field == Field::Trace && !is_end => self.trace_field,
+                    _ => Field::Other,
+                };
+                let start = if depth == 1 {
+                    self.value_start
+                } else {
+                    scanner.start()
+                };
+                let outcome = self.value(field, token, extent(line, start, scanner));
                 self.text.clear();
                 return outcome;
             }
@@ -415,65 +329,97 @@ impl ItemHeaderFields {
         Ok(())
     }
 
-    fn value(&mut self, token: Token<'_>, value: Extent) -> Result<(), EnvelopeErrorKind> {
+    /// The text is a member's name.
+    fn name(&mut self, depth: u8) {
+        let of = |names| named(self.text.get(), names).unwrap_or(Field::Other);
+        if depth == 1 {
+            self.envelope.is_empty &= self.is_item;
+            self.field = of(if self.is_item { OF_ITEM } else { OF_ENVELOPE });
+        } else if depth == 2 && self.field == Field::Trace {
+            self.trace_field = of(OF_TRACE);
+        }
+        self.text.clear();
+    }
+
+    /// A trace context that begins anew, or is none.
+    fn forget_trace(&mut self) {
+        if self.field == Field::Trace {
+            (self.envelope.trace_id, self.envelope.public_key) = (None, None);
+        }
+    }
+
+    fn value(&mut self, field: Field, token: Token<'_>, value: Extent) -> Result<(), EnvelopeErrorKind> {
         let is_text = matches!(token, Token::Text);
         let text = if is_text { self.text.get() } else { None };
-        let header = &mut self.header;
-        match self.field {
-            ItemField::Type => {
+        let place = is_text.then_some(value);
+        let (envelope, item) = (&mut self.envelope, &mut self.item);
+        match field {
+            Field::EventId => {
+                envelope.event_id = text.and_then(uuid);
+                if envelope.event_id.is_none() && token != Token::Null {
+                    return Err(EnvelopeErrorKind::InvalidEventId);
+                }
+            }
+            Field::Dsn => {
+                envelope.dsn = place;
+                if !is_text && token != Token::Null {
+                    return Err(EnvelopeErrorKind::InvalidDsn);
+                }
+            }
+            Field::SentAt => envelope.sent_at = Some(value),
+            Field::Trace if token != Token::ObjectEnd => self.forget_trace(),
+            Field::TraceId => envelope.trace_id = text.and_then(uuid),
+            Field::PublicKey => envelope.public_key = place,
+            Field::Type => {
                 if !is_text {
                     return Err(EnvelopeErrorKind::InvalidType);
                 }
                 self.has_type = true;
-                header.type_name = value;
-                header.item_type = text.map_or(ItemType::Unknown, ItemType::from_name);
+                item.type_name = value;
+                item.item_type = text.map_or(ItemType::Unknown, ItemType::from_name);
             }
-            ItemField::Length => {
-                header.length = optional_u32(token).ok_or(EnvelopeErrorKind::InvalidLength)?;
+            Field::Length => {
+                item.length = optional_u32(token).ok_or(EnvelopeErrorKind::InvalidLength)?;
             }
-            ItemField::ItemCount => {
-                header.item_count = optional_u32(token).ok_or(EnvelopeErrorKind::InvalidItemCount)?;
+            Field::ItemCount => {
+                item.item_count = optional_u32(token).ok_or(EnvelopeErrorKind::InvalidItemCount)?;
             }
-            ItemField::ContentType => {
-                header.content_type = is_text.then_some(value);
-                header.attachment = match text {
-                    Some(b"application/vnd.sentry.trace-attachment") => AttachmentForm::Trace,
-                    Some(b"application/vnd.sentry.attachment-ref+json") => AttachmentForm::Placeholder,
-                    _ => AttachmentForm::Plain,
-                };
+            Field::ContentType => {
+                item.content_type = place;
+                item.attachment = named(text, ATTACHMENTS).unwrap_or(AttachmentForm::Plain);
             }
-            ItemField::Filename => header.filename = is_text.then_some(value),
-            ItemField::Platform => {
-                header.profile_side = match text {
-                    Some(b"cocoa" | b"android" | b"javascript") => Some(ProfileSide::Ui),
-                    _ => is_text.then_some(ProfileSide::Backend),
-                };
+            Field::Filename => item.filename = place,
+            Field::Platform => {
+                item.profile_side = is_text.then_some(if is_one_of(text, UI_PLATFORMS) {
+                    ProfileSide::Ui
+                } else {
+                    ProfileSide::Backend
+                });
             }
-            ItemField::AttachmentType => {
-                header.crash = matches!(
-                    text,
-                    Some(
-                        b"event.minidump"
-                            | b"event.applecrashreport"
-                            | b"event.payload"
-                            | b"event.breadcrumbs"
-                            | b"playstation.prosperodump"
-                    )
-                );
-            }
-            ItemField::MetaLength => {
-                header.meta_length = optional_u32(token).flatten().unwrap_or_default();
-            }
-            ItemField::AttachmentLength => {
-                header.attachment_length = match token {
+            Field::AttachmentType => item.crash = is_one_of(text, CRASHES),
+            Field::MetaLength => item.meta_length = optional_u32(token).flatten().unwrap_or_default(),
+            Field::AttachmentLength => {
+                item.attachment_length = match token {
                     Token::Number(Some(length)) => length,
                     _ => 0,
                 };
             }
-            ItemField::Other => {}
+            Field::Trace | Field::Other => {}
         }
         Ok(())
     }
+}
+
+/// What `text` names in that table.
+fn named<T: Copy>(text: Option<&[u8]>, names: &[(&str, T)]) -> Option<T> {
+    let text = text?;
+    let found = names.iter().find(|(name, _)| name.as_bytes() == text);
+    found.map(|(_, named)| *named)
+}
+
+/// True when `text` is one of `names`.
+pub(super) fn is_one_of(text: Option<&[u8]>, names: &[&str]) -> bool {
+    text.is_some_and(|text| names.iter().any(|name| name.as_bytes() == text))
 }
 
 /// Where the value that ends at the scanner's position lies.

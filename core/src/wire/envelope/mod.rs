@@ -32,8 +32,8 @@ pub use item_type::ItemType;
 pub use quantities::{ItemScan, Quantities};
 pub use reader::{Event, Reader};
 pub use summary::{EnvelopeSummary, ItemSummary, describe, describe_item};
-pub(super) use walk::Walk;
 pub use walk::{Item, Items, items};
+pub(super) use walk::{Source, Walk};
 
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@
 //! in a payload and an error behind a header. Stricter than Relay in one point: no line feed inside a header.
 
 use super::error::{EnvelopeError, EnvelopeErrorKind};
-use super::header::{EnvelopeHeader, EnvelopeHeaderFields, Extent, ItemHeader, ItemHeaderFields};
+use super::header::{EnvelopeHeader, Extent, HeaderLine, ItemHeader};
 use crate::limits::{MAX_ENVELOPE_ITEMS, MAX_HEADER_LINE_BYTES, MAX_JSON_DEPTH};
 use crate::wire::json::{JsonError, Scanner};
 
@@ -41,6 +41,26 @@ pub enum Event<'a> {
     },
 }
 
+/// The same without what it is about, which stays in the reader: an event is 300 bytes, and most who walk over an envelope
+/// look at little of it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::wire) enum Step<'a> {
+    /// All input was taken, and more is needed.
+    More,
+    /// See [`Reader::header`].
+    Header,
+    /// See [`Reader::item`].
+    Item,
+    /// A piece of the payload.
+    Payload(&'a [u8]),
+    /// See [`Reader::payload`].
+    ItemEnd,
+    /// There is nothing behind.
+    End,
+    /// See [`Reader::outcome`].
+    Wrong,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     /// Before a header.
@@ -53,13 +73,7 @@ enum Stage {
     PayloadLine,
 }
 
-#[derive(Clone, Debug)]
-enum Fields {
-    Envelope(EnvelopeHeaderFields),
-    Item(ItemHeaderFields),
-}
-
-/// Reads one envelope. About 350 bytes, whatever the envelope's size.
+/// Reads one envelope. About 500 bytes, whatever the envelope's size.
 #[derive(Clone, Debug)]
 pub struct Reader {
     stage: Stage,
@@ -70,7 +84,8 @@ pub struct Reader {
     end: u64,
     items: u16,
     scanner: Scanner,
-    fields: Fields,
+    line: HeaderLine,
+    payload: Extent,
     error: Option<EnvelopeError>,
 }
 
@@ -91,17 +106,15 @@ impl Reader {
             end: 0,
             items: 0,
             scanner: Scanner::new(MAX_JSON_DEPTH),
-            fields: Fields::Envelope(EnvelopeHeaderFields::new()),
+            line: HeaderLine::new(),
+            payload: Extent { start: 0, end: 0 },
             error: None,
         }
     }
 
-    /// A reader at the start of an item, for one that is recorded without its envelope.
-    pub(super) fn at_item() -> Self {
-        Self {
-            fields: Fields::Item(ItemHeaderFields::new()),
-            ..Self::new()
-        }
+    /// For a reader at its start: what comes is an item, recorded without its envelope.
+    pub(super) const fn expect_item(&mut self) {
+        self.line.is_item = true;
     }
 
     /// Bytes taken so far.
@@ -116,6 +129,26 @@ impl Reader {
         self.items
     }
 
+    /// What the first line said.
+    pub(in crate::wire) const fn header(&self) -> &EnvelopeHeader {
+        &self.line.envelope
+    }
+
+    /// What the header of the last item said.
+    pub(in crate::wire) const fn item(&self) -> &ItemHeader {
+        &self.line.item
+    }
+
+    /// Where the last payload was.
+    pub(in crate::wire) const fn payload(&self) -> Extent {
+        self.payload
+    }
+
+    /// What went wrong, if something did.
+    pub(in crate::wire) fn outcome(&self) -> Result<(), EnvelopeError> {
+        self.error.map_or(Ok(()), Err)
+    }
+
     /// Takes bytes off the front of `input` up to the end of the next event; `None` when all was taken and more is
     /// needed.
     ///
@@ -127,11 +160,8 @@ impl Reader {
     ///
     /// What is wrong and where; every later call says the same.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, EnvelopeError> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        let outcome = self.advance(input);
-        self.remember(outcome)
+        let step = self.step(input);
+        self.event(step)
     }
 
     /// The events that the end of the envelope brings, one a call; `None` when there are no more.
@@ -140,69 +170,80 @@ impl Reader {
     ///
     /// When the envelope must not end here.
     pub fn finish(&mut self) -> Result<Option<Event<'static>>, EnvelopeError> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        let outcome = self.end();
-        self.remember(outcome)
+        let step = self.end_step();
+        self.event(step)
     }
 
-    fn remember<T>(&mut self, outcome: Result<T, EnvelopeError>) -> Result<T, EnvelopeError> {
-        if let Err(error) = &outcome {
-            self.error = Some(*error);
-        }
-        outcome
+    fn event<'a>(&self, step: Step<'a>) -> Result<Option<Event<'a>>, EnvelopeError> {
+        Ok(Some(match step {
+            Step::Header => Event::Header(self.line.envelope),
+            Step::Item => Event::Item(self.line.item),
+            Step::Payload(piece) => Event::Payload(piece),
+            Step::ItemEnd => Event::ItemEnd {
+                payload: self.payload,
+            },
+            Step::More | Step::End | Step::Wrong => return self.outcome().map(|()| None),
+        }))
     }
 
     /// The byte that comes next is wrong.
-    const fn wrong(&self, kind: EnvelopeErrorKind) -> EnvelopeError {
-        EnvelopeError {
-            kind,
-            offset: self.offset,
-        }
+    const fn wrong<'a>(&mut self, kind: EnvelopeErrorKind) -> Step<'a> {
+        self.wrong_at(kind, self.offset)
     }
 
-    fn advance<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, EnvelopeError> {
+    const fn wrong_at<'a>(&mut self, kind: EnvelopeErrorKind, offset: u64) -> Step<'a> {
+        self.error = Some(EnvelopeError { kind, offset });
+        Step::Wrong
+    }
+
+    /// [`Reader::next`] in small.
+    #[inline(never)]
+    pub(in crate::wire) fn step<'a>(&mut self, input: &mut &'a [u8]) -> Step<'a> {
         loop {
+            if self.error.is_some() {
+                return Step::Wrong;
+            }
             let Some((byte, _)) = input.split_first() else {
-                return Ok(None);
+                return Step::More;
             };
             match self.stage {
                 Stage::Gap => {
                     if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
                         self.take(input, 1);
                     } else {
-                        self.begin_header()?;
+                        self.begin_header();
                     }
                 }
-                Stage::Header => self.header(input)?,
+                Stage::Header => self.scan_line(input),
                 Stage::HeaderEnd => {
                     if *byte != b'\n' {
-                        return Err(self.wrong(EnvelopeErrorKind::HeaderNotEnded));
+                        return self.wrong(EnvelopeErrorKind::HeaderNotEnded);
                     }
-                    let event = self.end_header(1)?;
-                    self.take(input, 1);
-                    return Ok(Some(event));
+                    let step = self.end_header(1);
+                    if !matches!(step, Step::Wrong) {
+                        self.take(input, 1);
+                    }
+                    return step;
                 }
                 Stage::Payload(left) if left > 0 => {
                     let here = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     self.stage = Stage::Payload(left.saturating_sub(here as u64));
-                    return Ok(Some(Event::Payload(self.take(input, here))));
+                    return Step::Payload(self.take(input, here));
                 }
                 Stage::Payload(_) => self.stage = Stage::PayloadEnd,
                 Stage::PayloadEnd => {
                     if *byte != b'\n' {
-                        return Err(self.wrong(EnvelopeErrorKind::PayloadNotEnded));
+                        return self.wrong(EnvelopeErrorKind::PayloadNotEnded);
                     }
-                    let event = self.end_item();
+                    self.end_item();
                     self.take(input, 1);
                     self.start = self.offset;
-                    return Ok(Some(event));
+                    return Step::ItemEnd;
                 }
                 Stage::PayloadLine => {
                     let here = line_length(input);
                     if here > 0 {
-                        return Ok(Some(Event::Payload(self.take(input, here))));
+                        return Step::Payload(self.take(input, here));
                     }
                     self.stage = Stage::PayloadEnd;
                 }
@@ -210,22 +251,25 @@ impl Reader {
         }
     }
 
-    fn end(&mut self) -> Result<Option<Event<'static>>, EnvelopeError> {
-        match self.stage {
-            Stage::Gap if matches!(self.fields, Fields::Envelope(_)) => {
-                Err(self.wrong(EnvelopeErrorKind::MissingHeader))
-            }
-            Stage::Gap if self.offset > self.start => Err(self.wrong(EnvelopeErrorKind::MissingItem)),
-            Stage::Gap => Ok(None),
-            Stage::Header => Err(self.wrong(EnvelopeErrorKind::Json(JsonError::UnexpectedEnd))),
-            Stage::HeaderEnd => self.end_header(0).map(Some),
-            Stage::Payload(left) if left > 0 => Err(self.wrong(EnvelopeErrorKind::PayloadTooShort)),
-            Stage::Payload(_) | Stage::PayloadEnd | Stage::PayloadLine => {
-                let event = self.end_item();
-                self.start = self.offset;
-                Ok(Some(event))
-            }
+    /// [`Reader::finish`] in small.
+    pub(in crate::wire) fn end_step(&mut self) -> Step<'static> {
+        if self.error.is_some() {
+            return Step::Wrong;
         }
+        let kind = match self.stage {
+            Stage::Gap if !self.line.is_item => EnvelopeErrorKind::MissingHeader,
+            Stage::Gap if self.offset > self.start => EnvelopeErrorKind::MissingItem,
+            Stage::Gap => return Step::End,
+            Stage::Header => EnvelopeErrorKind::Json(JsonError::UnexpectedEnd),
+            Stage::HeaderEnd => return self.end_header(0),
+            Stage::Payload(left) if left > 0 => EnvelopeErrorKind::PayloadTooShort,
+            Stage::Payload(_) | Stage::PayloadEnd | Stage::PayloadLine => {
+                self.end_item();
+                self.start = self.offset;
+                return Step::ItemEnd;
+            }
+        };
+        self.wrong(kind)
     }
 
     /// Takes `count` bytes, at most what there is.
@@ -236,99 +280,85 @@ impl Reader {
         taken
     }
 
-    fn begin_header(&mut self) -> Result<(), EnvelopeError> {
-        if matches!(self.fields, Fields::Item(_)) {
+    fn begin_header(&mut self) {
+        if self.line.is_item {
             if usize::from(self.items) >= MAX_ENVELOPE_ITEMS {
-                return Err(self.wrong(EnvelopeErrorKind::TooManyItems));
+                self.wrong(EnvelopeErrorKind::TooManyItems);
+                return;
             }
             self.items = self.items.saturating_add(1);
         }
         self.start = self.offset;
         self.scanner = Scanner::new(MAX_JSON_DEPTH);
+        self.line.begin();
         self.stage = Stage::Header;
-        Ok(())
     }
 
     /// Scans header bytes until the header or the input ends.
-    fn header(&mut self, input: &mut &[u8]) -> Result<(), EnvelopeError> {
+    fn scan_line(&mut self, input: &mut &[u8]) {
         let room = MAX_HEADER_LINE_BYTES.saturating_sub(self.scanner.position() as usize);
         if room == 0 {
-            return Err(self.wrong(EnvelopeErrorKind::HeaderTooLong));
+            self.wrong(EnvelopeErrorKind::HeaderTooLong);
+            return;
         }
         let window = input.get(..room).unwrap_or(input);
         let line = window.get(..line_length(window)).unwrap_or(window);
         if line.is_empty() {
-            return Err(self.wrong(EnvelopeErrorKind::HeaderNotOneLine));
+            self.wrong(EnvelopeErrorKind::HeaderNotOneLine);
+            return;
         }
         let mut rest = line;
         let outcome = self.scan(&mut rest);
         self.take(input, line.len().saturating_sub(rest.len()));
-        outcome.map_err(|kind| match kind {
-            EnvelopeErrorKind::Json(_) => self.wrong(kind),
-            // The value was read to its end: name its start.
-            _ => EnvelopeError {
-                kind,
-                offset: self.start.saturating_add(u64::from(match &self.fields {
-                    Fields::Envelope(fields) => fields.value_start(),
-                    Fields::Item(fields) => fields.value_start(),
-                })),
-            },
-        })?;
-        if self.scanner.is_done() {
-            self.end = self.offset;
-            self.stage = Stage::HeaderEnd;
+        match outcome {
+            Ok(()) if !self.scanner.is_done() => {}
+            Ok(()) => {
+                self.end = self.offset;
+                self.stage = Stage::HeaderEnd;
+            }
+            Err(kind @ EnvelopeErrorKind::Json(_)) => {
+                self.wrong(kind);
+            }
+            Err(kind) => {
+                // The value was read to its end: name its start.
+                let start = u64::from(self.line.value_start());
+                self.wrong_at(kind, self.start.saturating_add(start));
+            }
         }
-        Ok(())
     }
 
     fn scan(&mut self, input: &mut &[u8]) -> Result<(), EnvelopeErrorKind> {
         while let Some(token) = self.scanner.next(input).map_err(EnvelopeErrorKind::Json)? {
-            match &mut self.fields {
-                Fields::Envelope(fields) => fields.token(token, &self.scanner, self.start)?,
-                Fields::Item(fields) => fields.token(token, &self.scanner, self.start)?,
-            }
+            self.line.token(token, &self.scanner, self.start)?;
         }
         Ok(())
     }
 
     /// The header is complete, `line_feed` bytes of it (0 or 1) still to be taken.
-    fn end_header(&mut self, line_feed: u64) -> Result<Event<'static>, EnvelopeError> {
+    fn end_header(&mut self, line_feed: u64) -> Step<'static> {
         let line = Extent {
             start: self.start,
             end: self.end,
         };
-        match &self.fields {
-            Fields::Envelope(fields) => {
-                let header = fields.finish(line);
-                self.start = self.offset.saturating_add(line_feed);
-                self.fields = Fields::Item(ItemHeaderFields::new());
-                self.stage = Stage::Gap;
-                Ok(Event::Header(header))
-            }
-            Fields::Item(fields) => {
-                let header = fields.finish(line).map_err(|kind| EnvelopeError {
-                    kind,
-                    offset: line.start,
-                })?;
-                self.start = self.offset.saturating_add(line_feed);
-                self.fields = Fields::Item(ItemHeaderFields::new());
-                self.stage = match header.length {
-                    Some(length) => Stage::Payload(u64::from(length)),
-                    None => Stage::PayloadLine,
-                };
-                Ok(Event::Item(header))
-            }
+        let is_item = self.line.is_item;
+        if let Err(kind) = self.line.end(line) {
+            return self.wrong_at(kind, line.start);
         }
+        self.start = self.offset.saturating_add(line_feed);
+        self.stage = match self.line.item.length {
+            _ if !is_item => Stage::Gap,
+            Some(length) => Stage::Payload(u64::from(length)),
+            None => Stage::PayloadLine,
+        };
+        if is_item { Step::Item } else { Step::Header }
     }
 
-    fn end_item(&mut self) -> Event<'static> {
+    fn end_item(&mut self) {
         self.stage = Stage::Gap;
-        Event::ItemEnd {
-            payload: Extent {
-                start: self.start,
-                end: self.offset,
-            },
-        }
+        self.payload = Extent {
+            start: self.start,
+            end: self.offset,
+        };
     }
 }
 

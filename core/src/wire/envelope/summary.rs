@@ -1,12 +1,11 @@
 //! What to record about an envelope: its categories and counts, and the record header that follows from them.
 
 use super::error::{EnvelopeError, EnvelopeErrorKind};
+use super::filter::ItemSet;
 use super::header::{EnvelopeHeader, ItemHeader};
-use super::quantities::{ItemScan, Quantities};
-use super::reader::{Event, Reader};
+use super::quantities::Quantities;
 use super::walk::Walk;
 use crate::item::{Category, CategorySet, Count, DestinationId, Form, Header};
-use core::iter::once;
 
 /// Counts of several items, per category.
 #[derive(Clone, Debug)]
@@ -15,32 +14,58 @@ pub(super) struct Tally {
     categories: CategorySet,
     has_event: bool,
     has_crash: bool,
+    /// Items counted.
+    items: u16,
+    /// The categories that every item counts in, if they all count in the same.
+    shared: Option<(Category, Option<Category>)>,
 }
 
 impl Tally {
-    pub(super) const fn new() -> Self {
-        Self {
+    /// Counts the items that `walk` comes to, but for those in `left_out`. What goes wrong is in the walk's outcome.
+    #[inline(never)]
+    pub(super) fn of(walk: &mut Walk<'_, '_>, left_out: &ItemSet) -> Self {
+        let mut tally = Self {
             totals: [0; Category::COUNT],
             categories: CategorySet::EMPTY,
             has_event: false,
             has_crash: false,
+            items: 0,
+            shared: None,
+        };
+        let mut index = 0_usize;
+        while walk.enter_item() {
+            // An event that is left out is one all the same.
+            tally.has_event |= walk.item().item_type.is_event();
+            let is_left_out = left_out.contains(index);
+            index = index.saturating_add(1);
+            if !is_left_out && let Some(quantities) = walk.count() {
+                tally.add(walk.item(), &quantities);
+            }
         }
+        tally.close();
+        tally
     }
 
-    /// Notes that there is such an item, counted or not.
-    pub(super) const fn see(&mut self, header: &ItemHeader) {
-        self.has_event |= header.item_type.is_event();
-    }
-
-    pub(super) fn add(&mut self, header: &ItemHeader, quantities: &Quantities) {
+    fn add(&mut self, header: &ItemHeader, quantities: &Quantities) {
+        let categories = Some(header.counted_in());
+        if self.items == 0 {
+            self.shared = categories;
+        } else if self.shared != categories {
+            self.shared = None;
+        }
+        self.items = self.items.saturating_add(1);
         self.has_crash |= header.is_crash();
-        for count in quantities.iter() {
-            self.count(count);
+        self.count(quantities.count);
+        if let Some(also) = quantities.also {
+            self.count(also);
         }
     }
 
     /// Adds the error that a crash dump stands for: one an envelope, and none when the envelope has the event itself.
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
+        if self.has_crash {
+            self.shared = None;
+        }
         if self.has_crash && !self.has_event {
             self.count(Count {
                 category: Category::Error,
@@ -69,10 +94,7 @@ impl Tally {
 #[derive(Clone, Debug)]
 pub struct EnvelopeSummary {
     header: EnvelopeHeader,
-    items: u16,
     tally: Tally,
-    /// The categories that every item counts in, if they all count in the same.
-    shared: Option<(Category, Option<Category>)>,
 }
 
 impl EnvelopeSummary {
@@ -85,7 +107,7 @@ impl EnvelopeSummary {
     /// Number of items, at most [`MAX_ENVELOPE_ITEMS`](crate::limits::MAX_ENVELOPE_ITEMS).
     #[must_use]
     pub const fn items(&self) -> u16 {
-        self.items
+        self.tally.items
     }
 
     /// The categories it holds or is limited by.
@@ -115,7 +137,7 @@ impl EnvelopeSummary {
     /// one only and [`Header::is_mixed`] holds: the counts are to be read with [`counts_of`](super::counts_of).
     #[must_use]
     pub fn record_header(&self, destination: DestinationId) -> Option<Header> {
-        let (category, second) = match self.shared {
+        let (category, second) = match self.tally.shared {
             Some(shared) => shared,
             None => (self.leading_category()?, None),
         };
@@ -138,46 +160,15 @@ impl EnvelopeSummary {
 ///
 /// What is wrong with the envelope, and where.
 pub fn describe(envelope: &[u8]) -> Result<EnvelopeSummary, EnvelopeError> {
-    let mut walk = Walk::new(Reader::new(), once(envelope));
-    let mut summary = EnvelopeSummary {
-        header: EnvelopeHeader::default(),
-        items: 0,
-        tally: Tally::new(),
-        shared: None,
-    };
-    let mut scan = None;
-    while let Some(event) = walk.event()? {
-        match event {
-            Event::Header(header) => summary.header = header,
-            Event::Item(header) => {
-                summary.tally.see(&header);
-                scan = Some((header, ItemScan::new(&header)));
-            }
-            Event::Payload(piece) => {
-                if let Some((_, scan)) = &mut scan {
-                    scan.feed(piece);
-                }
-            }
-            Event::ItemEnd { payload } => {
-                if let Some((header, scan)) = scan.take() {
-                    summary.tally.add(&header, &scan.finish(payload.len()));
-                    let categories = header.counted_in();
-                    let first = summary.items == 0;
-                    summary.items = summary.items.saturating_add(1);
-                    if first {
-                        summary.shared = Some(categories);
-                    } else if summary.shared != Some(categories) {
-                        summary.shared = None;
-                    }
-                }
-            }
-        }
-    }
-    summary.tally.close();
-    if summary.tally.has_crash {
-        summary.shared = None;
-    }
-    Ok(summary)
+    let mut piece = Some(envelope);
+    let mut source = || piece.take();
+    let mut walk = Walk::new(&mut source);
+    let tally = Tally::of(&mut walk, &ItemSet::EMPTY);
+    walk.outcome()?;
+    Ok(EnvelopeSummary {
+        header: *walk.header(),
+        tally,
+    })
 }
 
 /// What a single item holds.
@@ -218,36 +209,22 @@ impl ItemSummary {
 ///
 /// What is wrong with it, and where.
 pub fn describe_item(item: &[u8]) -> Result<ItemSummary, EnvelopeError> {
-    let mut walk = Walk::new(Reader::at_item(), once(item));
-    let mut scan = None;
-    let mut summary = None;
-    while let Some(event) = walk.event()? {
-        match event {
-            Event::Item(header) if summary.is_none() && header.line.start == 0 => {
-                scan = Some((header, ItemScan::new(&header)));
-            }
-            Event::Payload(piece) => {
-                if let Some((_, scan)) = &mut scan {
-                    scan.feed(piece);
-                }
-            }
-            Event::ItemEnd { payload } => {
-                if let Some((header, scan)) = scan.take()
-                    && payload.start > header.line.end
-                    && payload.end == item.len() as u64
-                {
-                    summary = Some(ItemSummary {
-                        header,
-                        quantities: scan.finish(payload.len()),
-                    });
-                } else {
-                    break;
-                }
-            }
-            Event::Header(_) | Event::Item(_) => break,
-        }
+    let mut source = || None;
+    let mut walk = Walk::new(&mut source);
+    walk.expect_item(item);
+    if walk.enter_item()
+        && walk.item().line.start == 0
+        && let Some(quantities) = walk.count()
+        && walk.payload().start > walk.item().line.end
+        && walk.payload().end == item.len() as u64
+    {
+        return Ok(ItemSummary {
+            header: *walk.item(),
+            quantities,
+        });
     }
-    summary.ok_or(EnvelopeError {
+    walk.outcome()?;
+    Err(EnvelopeError {
         kind: EnvelopeErrorKind::NotOneItem,
         offset: walk.offset(),
     })

@@ -1,62 +1,123 @@
 //! The reader driven over pieces, and over an envelope in one piece.
 
 use super::error::EnvelopeError;
-use super::header::{EnvelopeHeader, ItemHeader};
-use super::reader::{Event, Reader};
-use core::iter::{Fuse, Once, once};
+use super::header::{EnvelopeHeader, Extent, ItemHeader};
+use super::quantities::{ItemScan, Quantities};
+use super::reader::{Reader, Step};
 
-/// The events of an envelope that lies in `chunks`.
-#[derive(Clone, Debug)]
-pub(in crate::wire) struct Walk<'a, I> {
+/// Where a walk gets the pieces of an envelope, in order: a reference to a function, so that there is one copy of what
+/// walks, not one for each kind of pieces.
+pub(in crate::wire) type Source<'a, 's> = &'s mut dyn FnMut() -> Option<&'a [u8]>;
+
+/// The steps of an envelope that lies in pieces.
+pub(in crate::wire) struct Walk<'a, 's> {
     reader: Reader,
-    chunks: Fuse<I>,
+    source: Source<'a, 's>,
+    is_used_up: bool,
     input: &'a [u8],
+    taken: &'a [u8],
 }
 
-impl<'a, I: Iterator<Item = &'a [u8]>> Walk<'a, I> {
-    pub(in crate::wire) fn new(reader: Reader, chunks: I) -> Self {
+impl<'a, 's> Walk<'a, 's> {
+    pub(in crate::wire) fn new(source: Source<'a, 's>) -> Self {
         Self {
-            reader,
-            chunks: chunks.fuse(),
+            reader: Reader::new(),
+            source,
+            is_used_up: false,
             input: &[],
+            taken: &[],
         }
     }
 
-    /// The same with `input` in front of the chunks.
-    pub(super) fn with_input(self, input: &'a [u8]) -> Self {
-        Self { input, ..self }
+    /// What comes is an item: `input`, and what the pieces hold.
+    pub(super) const fn expect_item(&mut self, input: &'a [u8]) {
+        self.reader.expect_item();
+        self.input = input;
     }
 
-    /// The next event; `raw` is called with every piece that was taken on the way to it, in order.
-    pub(super) fn next<E: From<EnvelopeError>>(
-        &mut self,
-        mut raw: impl FnMut(&'a [u8]) -> Result<(), E>,
-    ) -> Result<Option<Event<'a>>, E> {
-        loop {
-            let before = self.input;
-            let event = self.reader.next(&mut self.input)?;
-            let taken = before.len().saturating_sub(self.input.len());
-            if taken > 0 {
-                raw(before.get(..taken).unwrap_or_default())?;
-            }
-            if event.is_some() {
-                return Ok(event);
-            }
-            match self.chunks.next() {
-                Some(chunk) => self.input = chunk,
-                None => return Ok(self.reader.finish()?),
-            }
+    /// The next step. [`Step::More`] means nothing but that it has come to the end of a piece.
+    pub(super) fn step(&mut self) -> Step<'a> {
+        let before = self.input;
+        let step = self.reader.step(&mut self.input);
+        let taken = before.len().saturating_sub(self.input.len());
+        self.taken = before.get(..taken).unwrap_or_default();
+        if !matches!(step, Step::More) {
+            return step;
         }
+        if !self.is_used_up
+            && let Some(piece) = (self.source)()
+        {
+            self.input = piece;
+            return step;
+        }
+        self.is_used_up = true;
+        self.reader.end_step()
     }
 
-    /// The next event.
-    pub(in crate::wire) fn event(&mut self) -> Result<Option<Event<'a>>, EnvelopeError> {
-        self.next(|_| Ok(()))
+    /// The bytes that the last step took.
+    pub(super) const fn taken(&self) -> &'a [u8] {
+        self.taken
     }
 
     /// Bytes taken so far.
     pub(super) const fn offset(&self) -> u64 {
         self.reader.offset()
+    }
+
+    /// Goes to the end of the envelope's header.
+    pub(super) fn enter_envelope(&mut self) -> &EnvelopeHeader {
+        while !matches!(self.step(), Step::Header | Step::End | Step::Wrong) {}
+        self.reader.header()
+    }
+
+    /// Goes to the end of the next item's header, past what is before. False when there is none, or none that is right.
+    pub(in crate::wire) fn enter_item(&mut self) -> bool {
+        loop {
+            match self.step() {
+                Step::Item => return true,
+                Step::End | Step::Wrong => return false,
+                _ => {}
+            }
+        }
+    }
+
+    /// Goes to the end of the item that was entered. False when it is wrong.
+    pub(in crate::wire) fn read_payload(&mut self, read: &mut dyn FnMut(&'a [u8])) -> bool {
+        loop {
+            match self.step() {
+                Step::ItemEnd => return true,
+                Step::Payload(piece) => read(piece),
+                Step::End | Step::Wrong => return false,
+                _ => {}
+            }
+        }
+    }
+
+    /// Goes to the end of the item that was entered, and says what it counts for.
+    pub(super) fn count(&mut self) -> Option<Quantities> {
+        let mut scan = ItemScan::new(self.reader.item());
+        self.read_payload(&mut |piece| scan.feed(piece))
+            .then(|| scan.finish(self.payload().len()))
+    }
+
+    /// What the first line said.
+    pub(super) const fn header(&self) -> &EnvelopeHeader {
+        self.reader.header()
+    }
+
+    /// What the header of the last item said.
+    pub(in crate::wire) const fn item(&self) -> &ItemHeader {
+        self.reader.item()
+    }
+
+    /// Where the last payload was.
+    pub(super) const fn payload(&self) -> Extent {
+        self.reader.payload()
+    }
+
+    /// What went wrong, if something did.
+    pub(super) fn outcome(&self) -> Result<(), EnvelopeError> {
+        self.reader.outcome()
     }
 }
 
@@ -73,7 +134,8 @@ pub struct Item<'a> {
 #[derive(Clone, Debug)]
 pub struct Items<'a> {
     envelope: &'a [u8],
-    walk: Walk<'a, Once<&'a [u8]>>,
+    reader: Reader,
+    input: &'a [u8],
     ended: bool,
 }
 
@@ -83,33 +145,23 @@ pub struct Items<'a> {
 ///
 /// What is wrong with the envelope header.
 pub fn items(envelope: &[u8]) -> Result<(EnvelopeHeader, Items<'_>), EnvelopeError> {
-    let mut walk = Walk::new(Reader::new(), once(envelope));
-    let mut header = EnvelopeHeader::default();
-    if let Some(Event::Header(read)) = walk.event()? {
-        header = read;
-    }
-    let items = Items {
+    let mut items = Items {
         envelope,
-        walk,
+        reader: Reader::new(),
+        input: envelope,
         ended: false,
     };
-    Ok((header, items))
+    items.step();
+    items.reader.outcome()?;
+    Ok((*items.reader.header(), items))
 }
 
 impl<'a> Items<'a> {
-    fn item(&mut self) -> Result<Option<Item<'a>>, EnvelopeError> {
-        let mut header = None;
-        while let Some(event) = self.walk.event()? {
-            match (event, header) {
-                (Event::Item(read), _) => header = Some(read),
-                (Event::ItemEnd { payload }, Some(header)) => {
-                    let payload = payload.of(self.envelope).unwrap_or_default();
-                    return Ok(Some(Item { header, payload }));
-                }
-                _ => {}
-            }
+    fn step(&mut self) -> Step<'a> {
+        match self.reader.step(&mut self.input) {
+            Step::More => self.reader.end_step(),
+            step => step,
         }
-        Ok(None)
     }
 }
 
@@ -117,11 +169,21 @@ impl<'a> Iterator for Items<'a> {
     type Item = Result<Item<'a>, EnvelopeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
+        while !self.ended {
+            match self.step() {
+                Step::ItemEnd => {
+                    return Some(Ok(Item {
+                        header: *self.reader.item(),
+                        payload: self.reader.payload().of(self.envelope).unwrap_or_default(),
+                    }));
+                }
+                Step::End | Step::Wrong => {
+                    self.ended = true;
+                    return self.reader.outcome().err().map(Err);
+                }
+                _ => {}
+            }
         }
-        let item = self.item().transpose();
-        self.ended = !matches!(item, Some(Ok(_)));
-        item
+        None
     }
 }

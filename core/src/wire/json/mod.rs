@@ -16,6 +16,7 @@ pub use members::{Kind, Member, text, visit_members};
 pub use scanner::{JsonError, Scanner, Token};
 pub use short::Short;
 pub use writer::Writer;
+pub(in crate::wire) use writer::{decimal, quoted};
 
 #[cfg(test)]
 pub(in crate::wire) mod tests;

@@ -1,14 +1,44 @@
 //! A small text buffer that remembers when it was too small.
 
-use heapless::Vec;
-
-/// Up to `N` bytes of text, collected piece by piece.
+/// Up to `N` bytes of text, collected piece by piece; at most 255.
 ///
 /// Longer text is not kept at all: it cannot be one of the few names the consumer looks for.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Short<const N: usize> {
-    bytes: Vec<u8, N>,
+    bytes: [u8; N],
+    fill: Fill,
+}
+
+/// How much of the buffer is text.
+#[derive(Clone, Copy, Debug)]
+struct Fill {
+    used: u8,
     cut: bool,
+}
+
+impl Fill {
+    const NONE: Self = Self { used: 0, cut: false };
+
+    /// Appends `piece` to what is in `bytes`. One copy for buffers of every length.
+    #[inline(never)]
+    fn push(&mut self, bytes: &mut [u8], piece: &[u8]) {
+        let used = usize::from(self.used);
+        match bytes.get_mut(used..).and_then(|rest| rest.get_mut(..piece.len())) {
+            Some(room) if used.saturating_add(piece.len()) <= usize::from(u8::MAX) => {
+                for (to, from) in room.iter_mut().zip(piece) {
+                    *to = *from;
+                }
+                self.used = self.used.wrapping_add(piece.len() as u8);
+            }
+            _ => self.cut = true,
+        }
+    }
+}
+
+impl<const N: usize> Default for Short<N> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<const N: usize> Short<N> {
@@ -16,31 +46,33 @@ impl<const N: usize> Short<N> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            bytes: Vec::new(),
-            cut: false,
+            bytes: [0; N],
+            fill: Fill::NONE,
         }
     }
 
     /// Appends `piece`.
     pub fn push(&mut self, piece: &[u8]) {
-        self.cut |= self.bytes.extend_from_slice(piece).is_err();
+        self.fill.push(&mut self.bytes, piece);
     }
 
     /// Appends one character.
     pub fn push_char(&mut self, character: char) {
-        self.push(character.encode_utf8(&mut [0; 4]).as_bytes());
+        push_char(&mut self.fill, &mut self.bytes, character);
     }
 
     /// Empties the buffer.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.cut = false;
+    pub const fn clear(&mut self) {
+        self.fill = Fill::NONE;
     }
 
     /// The text; `None` when there was more of it than fits.
     #[must_use]
     pub fn get(&self) -> Option<&[u8]> {
-        (!self.cut).then_some(self.bytes.as_slice())
+        if self.fill.cut {
+            return None;
+        }
+        self.bytes.get(..usize::from(self.fill.used))
     }
 
     /// True when the text is exactly `text`.
@@ -48,4 +80,9 @@ impl<const N: usize> Short<N> {
     pub fn is(&self, text: &str) -> bool {
         self.get() == Some(text.as_bytes())
     }
+}
+
+#[inline(never)]
+fn push_char(fill: &mut Fill, bytes: &mut [u8], character: char) {
+    fill.push(bytes, character.encode_utf8(&mut [0; 4]).as_bytes());
 }

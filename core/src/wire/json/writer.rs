@@ -220,7 +220,10 @@ impl<'w, W: Write + ?Sized> Writer<'w, W> {
 }
 
 /// Writes `text` between quotes, with the escapes that RFC 8259 demands.
-fn quoted<W: Write + ?Sized>(out: &mut W, text: &str) -> Result<(), WriteError<W::Error>> {
+pub(in crate::wire) fn quoted<W: Write + ?Sized>(
+    out: &mut W,
+    text: &str,
+) -> Result<(), WriteError<W::Error>> {
     put(out, b"\"")?;
     let mut rest = text.as_bytes();
     while let Some(at) = rest
@@ -249,7 +252,10 @@ fn quoted<W: Write + ?Sized>(out: &mut W, text: &str) -> Result<(), WriteError<W
 }
 
 /// Writes `value` in decimal.
-pub(crate) fn decimal<W: Write + ?Sized>(out: &mut W, value: u64) -> Result<(), WriteError<W::Error>> {
+pub(in crate::wire) fn decimal<W: Write + ?Sized>(
+    out: &mut W,
+    value: u64,
+) -> Result<(), WriteError<W::Error>> {
     let mut digits = [b'0'; 20];
     let mut left = value;
     let mut used = 0_usize;
