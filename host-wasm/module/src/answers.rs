@@ -3,7 +3,7 @@
 use surgetank_core::engine::DestinationStatus;
 use surgetank_core::health::Health;
 use surgetank_core::item::Category;
-use surgetank_core::ledger::Totals;
+use surgetank_core::ledger::{CategoryTotals, Totals};
 use surgetank_core::notice::{Ack, Deadline, Notice, Settlement};
 use surgetank_core::request::Request;
 use surgetank_core::response::{GrpcStatus, Response};
@@ -57,12 +57,12 @@ pub(crate) fn with_response<T>(bytes: &[u8], with: impl FnOnce(&Response<'_>) ->
 }
 
 /// The answer to an outcome: its number, with what goes with it in 16 bytes.
-pub(crate) fn ack(ack: Ack, out: &mut Out<'_>) -> Result<i32, Error> {
+pub(crate) fn ack(ack: Ack, out: &mut Out<'_>) -> Result<i64, Error> {
     match ack {
         Ack::Settled(settled) => {
             let (kind, reason, value) = settlement(settled);
             out.word(kind as u32).word(reason).long(value);
-            Ok(kind)
+            Ok(i64::from(kind))
         }
         Ack::Stale => Err(Error::new(
             Code::Stale,
@@ -153,16 +153,14 @@ pub(crate) fn health(health: Health) -> u32 {
 
 /// Sums and reasons: two counts, then rows.
 pub(crate) fn totals(totals: &Totals, out: &mut Out<'_>) {
-    let used = Category::ALL
-        .into_iter()
-        .map(|category| (category, totals.of(category)))
-        .filter(|(_, sums)| *sums != surgetank_core::ledger::CategoryTotals::default());
-    out.word(used.clone().count() as u32)
+    let is_used = |category: &&Category| totals.of(**category) != CategoryTotals::default();
+    out.word(Category::ALL.iter().filter(is_used).count() as u32)
         .word(totals.reasons().len() as u32)
         .long(totals.unlisted())
         .long(totals.unreported());
-    for (category, sums) in used {
-        out.long(category as u64)
+    for category in Category::ALL.iter().filter(is_used) {
+        let sums = totals.of(*category);
+        out.long(*category as u64)
             .long(sums.recorded)
             .long(sums.delivered)
             .long(sums.dropped);

@@ -36,8 +36,8 @@ pub(crate) struct Error {
     pub(crate) code: Code,
     /// What is wrong.
     pub(crate) what: &'static str,
-    /// The setting that is, with what is allowed.
-    pub(crate) setting: Option<ConfigError>,
+    /// For a setting, what is allowed.
+    pub(crate) allowed: &'static str,
 }
 
 impl Error {
@@ -45,7 +45,7 @@ impl Error {
         Self {
             code,
             what,
-            setting: None,
+            allowed: "",
         }
     }
 
@@ -59,7 +59,7 @@ impl From<ConfigError> for Error {
         Self {
             code: Code::Setting,
             what: error.field(),
-            setting: Some(error),
+            allowed: error.allowed(),
         }
     }
 }

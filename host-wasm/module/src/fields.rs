@@ -15,6 +15,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field, `None` at the end.
+    #[inline(never)]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, &'a [u8])>, Error> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -24,10 +25,12 @@ impl<'a> Fields<'a> {
         Ok(Some((tag, self.take(length)?)))
     }
 
+    #[inline(never)]
     pub(crate) fn word(&mut self) -> Result<u32, Error> {
         self.array().map(u32::from_le_bytes)
     }
 
+    #[inline(never)]
     pub(crate) fn long(&mut self) -> Result<u64, Error> {
         self.array().map(u64::from_le_bytes)
     }
@@ -57,6 +60,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The number that a field holds.
+#[inline(never)]
 pub(crate) fn number(bytes: &[u8]) -> Result<u64, Error> {
     if bytes.is_empty() || bytes.len() > 8 {
         return Err(Error::malformed("a number has one to eight bytes"));
@@ -68,6 +72,7 @@ pub(crate) fn number(bytes: &[u8]) -> Result<u64, Error> {
 }
 
 /// The text that a field holds.
+#[inline(never)]
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Error> {
     core::str::from_utf8(bytes).map_err(|_| Error::malformed("a text is not UTF-8"))
 }

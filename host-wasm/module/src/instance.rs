@@ -24,6 +24,9 @@ use crate::{answers, settings, state, status};
 
 type Answer<T> = Result<T, Error>;
 
+/// What a call does: a reference to a function, so that what is around it is there once.
+pub(crate) type Work<'w> = &'w mut dyn FnMut(&mut Instance) -> Answer<i64>;
+
 /// What an instance may be asked next; `ABI.md` has the picture.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
@@ -66,29 +69,20 @@ impl Instance {
         }
     }
 
-    /// Carries out a call and remembers why it failed.
-    pub(crate) fn call<T>(&mut self, work: impl FnOnce(&mut Self) -> Answer<T>) -> Result<T, Code> {
+    /// Carries out a call and remembers why it failed. After one that was cut off, only a call that is to `salvage` what can
+    /// be read of the state is carried out.
+    #[inline(never)]
+    pub(crate) fn call(&mut self, salvage: bool, work: Work<'_>) -> i64 {
         self.is_cut_off |= self.busy;
-        if self.is_cut_off {
-            return Err(Code::CutOff);
+        if self.is_cut_off && !salvage {
+            return i64::from(Code::CutOff as i32);
         }
-        self.carry_out(work)
-    }
-
-    /// The same for the one call that is open even after another was cut off, so that what can be read of the state may
-    /// be saved.
-    pub(crate) fn salvage<T>(&mut self, work: impl FnOnce(&mut Self) -> Answer<T>) -> Result<T, Code> {
-        self.is_cut_off |= self.busy;
-        self.carry_out(work)
-    }
-
-    fn carry_out<T>(&mut self, work: impl FnOnce(&mut Self) -> Answer<T>) -> Result<T, Code> {
         self.busy = true;
         let answer = work(self);
         self.busy = false;
-        answer.map_err(|error| {
+        answer.unwrap_or_else(|error| {
             self.last = Some(error);
-            error.code
+            i64::from(error.code as i32)
         })
     }
 
@@ -113,7 +107,7 @@ impl Instance {
         Ok(&self.life.as_ref().ok_or(NOT_INITIALIZED)?.engine)
     }
 
-    fn answer(&mut self, write: impl FnOnce(&mut Out<'_>)) -> Answer<i32> {
+    fn answer(&mut self, write: &mut dyn FnMut(&mut Out<'_>)) -> Answer<i64> {
         let mut out = Out::new(self.output.all());
         write(&mut out);
         out.finish()
@@ -121,7 +115,7 @@ impl Instance {
 
     // ---- beginning -------------------------------------------------------------------------------------------------
 
-    pub(crate) fn init(&mut self, length: u32, now: u64, seed: u64) -> Answer<i32> {
+    pub(crate) fn init(&mut self, length: u32, now: u64, seed: u64) -> Answer<i64> {
         if self.life.is_some() {
             return Err(Error::new(Code::Order, "it is initialized already"));
         }
@@ -154,7 +148,7 @@ impl Instance {
 
     // ---- records ---------------------------------------------------------------------------------------------------
 
-    pub(crate) fn record(&mut self, length: u32, now: u64) -> Answer<i32> {
+    pub(crate) fn record(&mut self, length: u32, now: u64) -> Answer<i64> {
         let input = taken(&self.input, length)?;
         let (header, payload) = input
             .split_first_chunk::<HEADER_BYTES>()
@@ -170,7 +164,7 @@ impl Instance {
         signal: u32,
         length: u32,
         now: u64,
-    ) -> Answer<i32> {
+    ) -> Answer<i64> {
         let destination = DestinationId::from_bits(destination);
         let payload = self.take(length)?;
         let malformed = Error::malformed("the payload is not what its form says");
@@ -208,7 +202,7 @@ impl Instance {
     }
 
     /// Records `length` bytes of the input window from `start` on.
-    fn offer(&mut self, header: Header, start: usize, length: usize, now: u64) -> Answer<i32> {
+    fn offer(&mut self, header: Header, start: usize, length: usize, now: u64) -> Answer<i64> {
         self.running()?;
         let Some(life) = &mut self.life else {
             return Err(NOT_INITIALIZED);
@@ -223,7 +217,7 @@ impl Instance {
             .record(Instant::from_micros(now), &Item { header, payload });
         Ok(match outcome {
             Outcome::Queued => 0,
-            Outcome::Dropped(reason) => i32::from(reason as u8).saturating_add(1),
+            Outcome::Dropped(reason) => i64::from(reason as u8).saturating_add(1),
         })
     }
 
@@ -234,7 +228,7 @@ impl Instance {
         reason: u32,
         quantity: u64,
         now: u64,
-    ) -> Answer<i32> {
+    ) -> Answer<i64> {
         let (category, reason) = (state::category(category)?, state::reason(reason)?);
         let destination = u32::try_from(destination).ok().map(DestinationId::from_bits);
         self.running()?
@@ -244,7 +238,7 @@ impl Instance {
 
     // ---- requests --------------------------------------------------------------------------------------------------
 
-    pub(crate) fn poll(&mut self, now: u64) -> Answer<i32> {
+    pub(crate) fn poll(&mut self, now: u64) -> Answer<i64> {
         self.running()?;
         let Some(life) = &mut self.life else {
             return Err(NOT_INITIALIZED);
@@ -266,10 +260,10 @@ impl Instance {
             Action::Closed => codes::poll::CLOSED,
         };
         out.finish()?;
-        Ok(what)
+        Ok(i64::from(what))
     }
 
-    pub(crate) fn body(&mut self, request: u64, wall: u64, offset: u64, length: u32) -> Answer<i32> {
+    pub(crate) fn body(&mut self, request: u64, wall: u64, offset: u64, length: u32) -> Answer<i64> {
         let life = self.life.as_ref().ok_or(NOT_INITIALIZED)?;
         let request = life.engine.on_wire(RequestId::from_bits(request)).ok_or(STALE)?;
         let context = taken(&self.input, length)?;
@@ -284,7 +278,7 @@ impl Instance {
         })
     }
 
-    pub(crate) fn response(&mut self, request: u64, length: u32, now: u64) -> Answer<i32> {
+    pub(crate) fn response(&mut self, request: u64, length: u32, now: u64) -> Answer<i64> {
         self.running()?;
         let Some(life) = &mut self.life else {
             return Err(NOT_INITIALIZED);
@@ -295,7 +289,7 @@ impl Instance {
         answers::ack(ack, &mut Out::new(self.output.all()))
     }
 
-    pub(crate) fn failure(&mut self, request: u64, failure: u32, now: u64) -> Answer<i32> {
+    pub(crate) fn failure(&mut self, request: u64, failure: u32, now: u64) -> Answer<i64> {
         let failure =
             named(&FAILURES, u64::from(failure)).ok_or(Error::malformed("a number names no failure"))?;
         let (id, now) = (RequestId::from_bits(request), Instant::from_micros(now));
@@ -303,7 +297,7 @@ impl Instance {
         answers::ack(ack, &mut Out::new(self.output.all()))
     }
 
-    pub(crate) fn probe(&mut self, memory_permille: i32, open_slot: u64, now: u64) -> Answer<i32> {
+    pub(crate) fn probe(&mut self, memory_permille: i32, open_slot: u64, now: u64) -> Answer<i64> {
         let probe = HostProbe {
             memory_permille: u32::try_from(memory_permille)
                 .ok()
@@ -318,7 +312,7 @@ impl Instance {
         Ok(self.running()?.flush(Instant::from_micros(now)).bits() as i64)
     }
 
-    pub(crate) fn close(&mut self, until: u64, now: u64) -> Answer<i32> {
+    pub(crate) fn close(&mut self, until: u64, now: u64) -> Answer<i64> {
         self.running()?
             .close(Instant::from_micros(now), Instant::from_micros(until));
         Ok(0)
@@ -326,8 +320,8 @@ impl Instance {
 
     // ---- looking ---------------------------------------------------------------------------------------------------
 
-    pub(crate) fn is_flushed(&self, flush: u64) -> Answer<i32> {
-        Ok(i32::from(self.look()?.is_flushed(FlushId::from_bits(flush))))
+    pub(crate) fn is_flushed(&self, flush: u64) -> Answer<i64> {
+        Ok(i64::from(self.look()?.is_flushed(FlushId::from_bits(flush))))
     }
 
     pub(crate) fn gate(&mut self, destination: u32, now: u64) -> Answer<i64> {
@@ -335,22 +329,22 @@ impl Instance {
         Ok(self.running()?.gate(Instant::from_micros(now), id).bits() as i64)
     }
 
-    pub(crate) fn health(&self) -> Answer<i32> {
-        Ok(answers::health(self.look()?.health()) as i32)
+    pub(crate) fn health(&self) -> Answer<i64> {
+        Ok(i64::from(answers::health(self.look()?.health())))
     }
 
-    pub(crate) fn status(&mut self) -> Answer<i32> {
+    pub(crate) fn status(&mut self) -> Answer<i64> {
         let engine = &self.life.as_ref().ok_or(NOT_INITIALIZED)?.engine;
         let mut out = Out::new(self.output.all());
-        let _ = status::write(&engine.status(), &mut out);
+        status::write(&engine.status(), &mut out);
         out.finish()
     }
 
-    pub(crate) fn figures(&mut self) -> Answer<i32> {
+    pub(crate) fn figures(&mut self) -> Answer<i64> {
         let engine = self.look()?;
         let (fill, counters) = (engine.fill(), engine.counters());
         let (in_flight, factor) = (engine.in_flight() as u32, u32::from(engine.factor()));
-        self.answer(|out| {
+        self.answer(&mut |out| {
             out.word(fill.used_blocks)
                 .word(fill.capacity_blocks)
                 .word(in_flight)
@@ -362,14 +356,14 @@ impl Instance {
         })
     }
 
-    pub(crate) fn totals(&mut self) -> Answer<i32> {
+    pub(crate) fn totals(&mut self) -> Answer<i64> {
         let engine = &self.life.as_ref().ok_or(NOT_INITIALIZED)?.engine;
         let mut out = Out::new(self.output.all());
         answers::totals(engine.totals(), &mut out);
         out.finish()
     }
 
-    pub(crate) fn held(&mut self) -> Answer<i32> {
+    pub(crate) fn held(&mut self) -> Answer<i64> {
         let engine = &self.life.as_ref().ok_or(NOT_INITIALIZED)?.engine;
         let mut out = Out::new(self.output.all());
         for (_, quantity) in engine.held() {
@@ -378,27 +372,27 @@ impl Instance {
         out.finish()
     }
 
-    pub(crate) fn destination(&mut self, destination: u32) -> Answer<i32> {
+    pub(crate) fn destination(&mut self, destination: u32) -> Answer<i64> {
         let status = self.look()?.destination(DestinationId::from_bits(destination));
         let status = status.ok_or(Error::new(Code::Destination, "no destination has that id"))?;
-        self.answer(|out| answers::destination(&status, out))
+        self.answer(&mut |out| answers::destination(&status, out))
     }
 
-    pub(crate) fn explain(&mut self) -> Answer<i32> {
-        let (what, setting) = self
+    pub(crate) fn explain(&mut self) -> Answer<i64> {
+        let (what, allowed) = self
             .last
-            .map_or(("nothing failed", None), |last| (last.what, last.setting));
-        self.answer(|out| {
+            .map_or(("nothing failed", ""), |last| (last.what, last.allowed));
+        self.answer(&mut |out| {
             out.bytes(what.as_bytes());
-            if let Some(setting) = setting {
-                out.bytes(b" must be ").bytes(setting.allowed().as_bytes());
+            if !allowed.is_empty() {
+                out.bytes(b" must be ").bytes(allowed.as_bytes());
             }
         })
     }
 
     // ---- handing over ----------------------------------------------------------------------------------------------
 
-    pub(crate) fn export(&mut self) -> Answer<i32> {
+    pub(crate) fn export(&mut self) -> Answer<i64> {
         let life = self.life.as_mut().ok_or(NOT_INITIALIZED)?;
         let (mut walk, left) = match life.phase {
             Phase::Exporting(walk, left) => (walk, left),
@@ -421,7 +415,7 @@ impl Instance {
         out.finish()
     }
 
-    pub(crate) fn export_cancel(&mut self) -> Answer<i32> {
+    pub(crate) fn export_cancel(&mut self) -> Answer<i64> {
         let life = self.life.as_mut().ok_or(NOT_INITIALIZED)?;
         match life.phase {
             Phase::Exporting(..) => {
@@ -432,7 +426,7 @@ impl Instance {
         }
     }
 
-    pub(crate) fn import(&mut self, length: u32, now: u64) -> Answer<i32> {
+    pub(crate) fn import(&mut self, length: u32, now: u64) -> Answer<i64> {
         let piece = state::read(taken(&self.input, length)?)?;
         let life = self.life.as_mut().ok_or(NOT_INITIALIZED)?;
         match life.phase {

@@ -1,6 +1,7 @@
 //! Writing into the output window: numbers in little-endian, bytes, JSON; and a part of a long body.
 
 use embedded_io::{ErrorKind, ErrorType, Write};
+use surgetank_core::wire::json::Writer;
 
 use crate::error::{Code, Error};
 
@@ -46,32 +47,42 @@ impl<'w> Out<'w> {
         }
     }
 
-    pub(crate) const fn written(&self) -> i32 {
-        self.written as i32
+    pub(crate) const fn written(&self) -> i64 {
+        self.written as i64
     }
 
     /// Bytes written, unless some found no room.
-    pub(crate) fn finish(self) -> Result<i32, Error> {
+    pub(crate) fn finish(self) -> Result<i64, Error> {
         if self.full {
             return Err(Error::new(Code::Window, "the output window is too small"));
         }
         Ok(self.written())
     }
 
+    #[inline(never)]
     pub(crate) fn word(&mut self, value: u32) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
+    #[inline(never)]
     pub(crate) fn long(&mut self, value: u64) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        let _ = self.put(bytes);
+        self.put(bytes);
         self
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+    /// Writes `before` and a number in decimal.
+    pub(crate) fn decimal(&mut self, before: &str, value: u64) {
+        self.put(before.as_bytes());
+        // What finds no room is remembered here.
+        let _ = Writer::new(self).unsigned(value);
+    }
+
+    #[inline(never)]
+    fn put(&mut self, bytes: &[u8]) {
         let left_out = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
         self.skip = self.skip.saturating_sub(left_out as u64);
         let mut kept = bytes.get(left_out..).unwrap_or_default();
@@ -84,7 +95,6 @@ impl<'w> Out<'w> {
             *to = *from;
         }
         self.written = self.written.wrapping_add(kept.len());
-        if self.full { Err(Full) } else { Ok(()) }
     }
 }
 
@@ -94,7 +104,8 @@ impl ErrorType for Out<'_> {
 
 impl Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Full> {
-        self.put(bytes).map(|()| bytes.len())
+        self.put(bytes);
+        if self.full { Err(Full) } else { Ok(bytes.len()) }
     }
 
     fn flush(&mut self) -> Result<(), Full> {
