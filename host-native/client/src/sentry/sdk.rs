@@ -4,6 +4,8 @@
 #[cfg(feature = "opentelemetry")]
 mod active_span;
 mod envelope;
+mod kept;
+mod place;
 mod serializer;
 
 use std::fmt;

@@ -13,13 +13,20 @@ use serde::ser::{
 };
 use surgetank_core::wire::otlp::protobuf::{Out, Writer};
 
+use super::place::Place;
 use crate::json::Json;
 
-/// Writes `value` to the front of `bytes` and says how long it is; `None` when it does not fit.
-pub(super) fn write<T: Serialize>(value: &T, bytes: &mut [u8]) -> Result<Option<usize>, Unusual> {
+/// Writes `value`, of which is known what `place` says, to the front of `bytes` and says how long it is; `None` when it does
+/// not fit.
+pub(super) fn write<T: Serialize>(
+    value: &T,
+    place: Place<'_>,
+    bytes: &mut [u8],
+) -> Result<Option<usize>, Unusual> {
     let mut out = Writer::new(bytes);
     value.serialize(Serializer {
         out: &mut out,
+        place,
         as_key: false,
     })?;
     Ok(out.finish().ok())
@@ -43,23 +50,26 @@ impl ser::Error for Unusual {
     }
 }
 
-struct Serializer<'o, 'w> {
+struct Serializer<'o, 'w, 'v> {
     out: &'o mut Writer<'w>,
+    place: Place<'v>,
     /// Only a text can stand here.
     as_key: bool,
 }
 
-impl<'o, 'w> Serializer<'o, 'w> {
+impl<'o, 'w, 'v> Serializer<'o, 'w, 'v> {
     /// The output, where a value can stand.
     fn value(self) -> Result<&'o mut Writer<'w>, Unusual> {
         if self.as_key { Err(Unusual) } else { Ok(self.out) }
     }
 
-    fn compound(self, start: &'static [u8], end: &'static [u8]) -> Result<Compound<'o, 'w>, Unusual> {
+    fn compound(self, start: &'static [u8], end: &'static [u8]) -> Result<Compound<'o, 'w, 'v>, Unusual> {
+        let place = self.place.clone();
         let out = self.value()?;
         out.raw(start);
         Ok(Compound {
             out,
+            place,
             first: true,
             end,
         })
@@ -71,13 +81,14 @@ impl<'o, 'w> Serializer<'o, 'w> {
         variant: &'static str,
         start: &'static [u8],
         end: &'static [u8],
-    ) -> Result<Compound<'o, 'w>, Unusual> {
+    ) -> Result<Compound<'o, 'w, 'v>, Unusual> {
         let out = self.value()?;
         out.raw(b"{");
         text(out, variant);
         out.raw(start);
         Ok(Compound {
             out,
+            place: Place::Unknown,
             first: true,
             end,
         })
@@ -102,16 +113,16 @@ fn key(out: &mut Writer<'_>, first: bool, key: &str) {
 /// The name under which `serde_json` passes on text that is JSON already.
 const RAW: &str = "$serde_json::private::RawValue";
 
-impl<'o, 'w> ser::Serializer for Serializer<'o, 'w> {
+impl<'o, 'w, 'v> ser::Serializer for Serializer<'o, 'w, 'v> {
     type Ok = ();
     type Error = Unusual;
-    type SerializeSeq = Compound<'o, 'w>;
-    type SerializeTuple = Compound<'o, 'w>;
-    type SerializeTupleStruct = Compound<'o, 'w>;
-    type SerializeTupleVariant = Compound<'o, 'w>;
-    type SerializeMap = Compound<'o, 'w>;
-    type SerializeStruct = Compound<'o, 'w>;
-    type SerializeStructVariant = Compound<'o, 'w>;
+    type SerializeSeq = Compound<'o, 'w, 'v>;
+    type SerializeTuple = Compound<'o, 'w, 'v>;
+    type SerializeTupleStruct = Compound<'o, 'w, 'v>;
+    type SerializeTupleVariant = Compound<'o, 'w, 'v>;
+    type SerializeMap = Compound<'o, 'w, 'v>;
+    type SerializeStruct = Compound<'o, 'w, 'v>;
+    type SerializeStructVariant = Compound<'o, 'w, 'v>;
 
     fn serialize_bool(self, value: bool) -> Result<(), Unusual> {
         Json::new(self.value()?).bool(value);
@@ -211,19 +222,19 @@ impl<'o, 'w> ser::Serializer for Serializer<'o, 'w> {
         value: &T,
     ) -> Result<(), Unusual> {
         let mut member = self.variant(variant, b":", b"}")?;
-        value.serialize(member.here())?;
+        value.serialize(member.at(Place::Unknown))?;
         member.close()
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Compound<'o, 'w>, Unusual> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Compound<'o, 'w, 'v>, Unusual> {
         self.compound(b"[", b"]")
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Compound<'o, 'w>, Unusual> {
+    fn serialize_tuple(self, _: usize) -> Result<Compound<'o, 'w, 'v>, Unusual> {
         self.compound(b"[", b"]")
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Compound<'o, 'w>, Unusual> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Compound<'o, 'w, 'v>, Unusual> {
         self.compound(b"[", b"]")
     }
 
@@ -233,19 +244,20 @@ impl<'o, 'w> ser::Serializer for Serializer<'o, 'w> {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Compound<'o, 'w>, Unusual> {
+    ) -> Result<Compound<'o, 'w, 'v>, Unusual> {
         self.variant(variant, b":[", b"]}")
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Compound<'o, 'w>, Unusual> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Compound<'o, 'w, 'v>, Unusual> {
         self.compound(b"{", b"}")
     }
 
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'o, 'w>, Unusual> {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'o, 'w, 'v>, Unusual> {
         if name == RAW {
             return Err(Unusual);
         }
-        self.compound(b"{", b"}")
+        let place = self.place.clone().object(name);
+        Self { place, ..self }.compound(b"{", b"}")
     }
 
     fn serialize_struct_variant(
@@ -254,7 +266,7 @@ impl<'o, 'w> ser::Serializer for Serializer<'o, 'w> {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Compound<'o, 'w>, Unusual> {
+    ) -> Result<Compound<'o, 'w, 'v>, Unusual> {
         self.variant(variant, b":{", b"}}")
     }
 
@@ -268,17 +280,19 @@ impl<'o, 'w> ser::Serializer for Serializer<'o, 'w> {
 }
 
 /// An array or object that is being written.
-struct Compound<'o, 'w> {
+struct Compound<'o, 'w, 'v> {
     out: &'o mut Writer<'w>,
+    place: Place<'v>,
     first: bool,
     end: &'static [u8],
 }
 
-impl<'w> Compound<'_, 'w> {
+impl<'w, 'v> Compound<'_, 'w, 'v> {
     /// A value where the text ends now.
-    fn here(&mut self) -> Serializer<'_, 'w> {
+    fn at(&mut self, place: Place<'v>) -> Serializer<'_, 'w, 'v> {
         Serializer {
             out: self.out,
+            place,
             as_key: false,
         }
     }
@@ -288,13 +302,17 @@ impl<'w> Compound<'_, 'w> {
             self.out.raw(b",");
         }
         self.first = false;
-        value.serialize(self.here())
+        let place = self.place.element();
+        value.serialize(self.at(place))
     }
 
     fn member<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Unusual> {
         key(self.out, self.first, name);
         self.first = false;
-        value.serialize(self.here())
+        match self.place.member(name, self.out) {
+            Some(place) => value.serialize(self.at(place)),
+            None => Ok(()),
+        }
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what serde wants at an end")]
@@ -306,7 +324,7 @@ impl<'w> Compound<'_, 'w> {
 
 macro_rules! elements {
     ($($name:ident $call:ident)*) => {$(
-        impl $name for Compound<'_, '_> {
+        impl $name for Compound<'_, '_, '_> {
             type Ok = ();
             type Error = Unusual;
 
@@ -326,7 +344,7 @@ elements!(SerializeTupleStruct serialize_field SerializeTupleVariant serialize_f
 
 macro_rules! members {
     ($($name:ident)*) => {$(
-        impl $name for Compound<'_, '_> {
+        impl $name for Compound<'_, '_, '_> {
             type Ok = ();
             type Error = Unusual;
 
@@ -343,7 +361,7 @@ macro_rules! members {
 
 members!(SerializeStruct SerializeStructVariant);
 
-impl SerializeMap for Compound<'_, '_> {
+impl SerializeMap for Compound<'_, '_, '_> {
     type Ok = ();
     type Error = Unusual;
 
@@ -354,13 +372,15 @@ impl SerializeMap for Compound<'_, '_> {
         self.first = false;
         key.serialize(Serializer {
             out: self.out,
+            place: Place::Unknown,
             as_key: true,
         })
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unusual> {
         self.out.raw(b":");
-        value.serialize(self.here())
+        let place = self.place.element();
+        value.serialize(self.at(place))
     }
 
     fn end(self) -> Result<(), Unusual> {
@@ -490,13 +510,16 @@ mod tests {
         let everything = everything();
         let expected = serde_json::to_vec(&everything).unwrap();
         let mut bytes = vec![0; expected.len()];
-        assert_eq!(write(&everything, &mut bytes).unwrap(), Some(expected.len()));
+        assert_eq!(
+            write(&everything, Place::Unknown, &mut bytes).unwrap(),
+            Some(expected.len())
+        );
         assert_eq!(
             String::from_utf8_lossy(&bytes),
             String::from_utf8_lossy(&expected)
         );
         for room in 0..expected.len() {
-            let written = write(&everything, &mut bytes[..room]).unwrap();
+            let written = write(&everything, Place::Unknown, &mut bytes[..room]).unwrap();
             assert_eq!(written, None, "{room} of {}", expected.len());
         }
     }
@@ -505,13 +528,13 @@ mod tests {
     fn what_is_unusual_is_left_to_serde_json() {
         let mut bytes = [0; 100];
         let numbers: BTreeMap<u8, u8> = [(1, 2)].into();
-        assert!(write(&numbers, &mut bytes).is_err());
-        assert!(write(&0.5_f32, &mut bytes).is_err());
-        assert!(write(&1_u128, &mut bytes).is_err());
+        assert!(write(&numbers, Place::Unknown, &mut bytes).is_err());
+        assert!(write(&0.5_f32, Place::Unknown, &mut bytes).is_err());
+        assert!(write(&1_u128, Place::Unknown, &mut bytes).is_err());
         let keys: BTreeMap<Option<char>, ()> = [(Some('a'), ())].into();
-        assert_eq!(write(&keys, &mut bytes).unwrap(), Some(10));
+        assert_eq!(write(&keys, Place::Unknown, &mut bytes).unwrap(), Some(10));
         let unit: BTreeMap<(), ()> = [((), ())].into();
-        assert!(write(&unit, &mut bytes).is_err());
+        assert!(write(&unit, Place::Unknown, &mut bytes).is_err());
     }
 
     #[test]
@@ -522,8 +545,17 @@ mod tests {
                 serializer.serialize_bytes(&[1, 2])
             }
         }
-        assert!(write(&Raw, &mut [0; 100]).is_err());
+        assert!(write(&Raw, Place::Unknown, &mut [0; 100]).is_err());
         let out = &mut Writer::new(&mut []);
-        assert!(Serializer { out, as_key: true }.serialize_bool(true).is_err());
+        let place = Place::Unknown;
+        assert!(
+            Serializer {
+                out,
+                place,
+                as_key: true
+            }
+            .serialize_bool(true)
+            .is_err()
+        );
     }
 }
