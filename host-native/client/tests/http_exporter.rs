@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,8 +47,13 @@ fn run<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
+/// One attempt, dropped at its deadline as the delivery thread does it.
 fn post(url: &str, endpoint: Endpoint, timeout: Duration) -> Result<Answer, Failure> {
-    run(exporter().export(outgoing(url, endpoint, timeout)))
+    run(async {
+        let attempt = exporter().export(outgoing(url, endpoint, timeout));
+        let ended = tokio::time::timeout(timeout, attempt).await;
+        ended.unwrap_or(Err(Failure::Timeout))
+    })
 }
 
 const PATIENT: Duration = Duration::from_secs(60);
@@ -67,6 +74,9 @@ fn the_request_arrives_as_it_was_given() {
     );
     assert_eq!(request.header("content-type"), Some("application/x-test"));
     assert_eq!(request.header("x-test"), Some("yes"));
+    assert_eq!(request.header("accept"), Some("*/*"));
+    let url = server.url("");
+    assert_eq!(request.header("host"), url.strip_prefix("http://"));
     assert!(request.header("user-agent").unwrap().starts_with("surgetank/"));
     assert_eq!(request.body, b"some bytes");
 }
@@ -109,6 +119,37 @@ fn connections_are_kept_alive() {
     });
     assert_eq!(server.requests().len(), 5);
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_connection_that_was_closed_meanwhile_is_not_used_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    // One request for each connection, without a word of it.
+    let mut answer = move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"some bytes") {
+            let mut piece = [0; 1024];
+            let read = stream.read(&mut piece).unwrap();
+            seen.extend_from_slice(&piece[..read]);
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            .unwrap();
+    };
+    let exporter = exporter();
+    run(async {
+        for _ in 0..3 {
+            let closed = tokio::task::spawn_blocking(move || {
+                answer();
+                answer
+            });
+            let answer_got = exporter.export(outgoing(&url, Endpoint::Envelope, PATIENT)).await;
+            assert_eq!(answer_got.unwrap().status, 200);
+            answer = closed.await.unwrap();
+        }
+    });
 }
 
 #[test]

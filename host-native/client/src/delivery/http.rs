@@ -1,6 +1,7 @@
 //! The exporter that posts bodies to HTTP servers.
 //!
-//! Built on reqwest (hyper, rustls): HTTP/1.1, and HTTP/2 where TLS negotiates it; keep-alive; proxies from
+//! Built on reqwest (hyper, rustls), and on hyper alone for plain HTTP without a proxy (`plain.rs`): HTTP/1.1, and HTTP/2 where
+//! TLS negotiates it; keep-alive; proxies from
 //! `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, but never for a server on this machine: a proxy's loopback
 //! is another machine's. What a general client would do by itself is switched off where the engine decides it: no
 //! redirects (credentials must not travel), no retries beyond those that HTTP/2 itself declares safe (`GOAWAY`,
@@ -10,26 +11,28 @@
 //! attempt, and what is read of an answer. Certificates are judged by the operating system's trust store; where a
 //! machine has none at all (a container from scratch), by Mozilla's roots compiled in.
 
+mod failure;
+mod lookup;
+mod plain;
 mod tls;
 
-use core::error::Error;
 use core::fmt;
 use core::time::Duration;
 use std::future::Future;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper::body::{Bytes, Incoming};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
 use surgetank_core::item::Signal;
 use surgetank_core::limits;
 use surgetank_core::response::Failure;
-use tokio::sync::Semaphore;
 
 use super::exporter::{Answer, Endpoint, Exporter, Outgoing};
 use crate::body::Compression;
+use lookup::Lookup;
+use plain::{Line, Lines, Outbound, Plain};
 pub use tls::{PemError, TlsFiles};
 
 const RATE_LIMITS: HeaderName = HeaderName::from_static("x-sentry-rate-limits");
@@ -38,9 +41,8 @@ const RATE_LIMITS: HeaderName = HeaderName::from_static("x-sentry-rate-limits");
 /// connection closed under it costs an attempt.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
-/// Most names looked up at a time. A lookup cannot be cancelled and may hang in the C library; this bounds how many
-/// threads can hang with it.
-const MAX_LOOKUPS: usize = 4;
+/// Where a proxy for plain HTTP can be named.
+const PROXY_VARIABLES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// Field lines of an answer; hyper refuses more.
 const MAX_ANSWER_HEADERS: usize = 128;
@@ -53,6 +55,13 @@ const BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// Connections are made at first use and belong to the delivery thread. Make a new one for each delivery.
 pub struct HttpExporter {
     settings: HttpSettings,
+    lookup: Lookup,
+    /// Connections of plain HTTP past proxies.
+    lines: Arc<Lines>,
+    /// `None` when it is no header value, which `reqwest` then says.
+    user_agent: Option<HeaderValue>,
+    /// The environment may name a proxy for plain HTTP.
+    proxies_in_environment: bool,
     /// One per TLS identity and way, through proxies or past them. Touched by the delivery thread alone.
     pools: Mutex<Vec<Pool>>,
 }
@@ -90,7 +99,15 @@ impl Default for HttpSettings {
 /// Header values and URLs do not show in `Debug` output: both may hold keys.
 #[derive(Clone, Default)]
 pub struct HttpTarget {
-    routes: [Option<HttpRoute>; 4],
+    routes: [Option<Prepared>; 4],
+}
+
+/// A route, and what follows from it.
+#[derive(Clone)]
+struct Prepared {
+    route: HttpRoute,
+    this_machine: bool,
+    plain: Option<Plain>,
 }
 
 /// One endpoint: URL, headers, and TLS files where the system's trust is not enough.
@@ -133,21 +150,30 @@ impl HttpTarget {
     #[must_use]
     pub fn with(mut self, endpoint: Endpoint, route: HttpRoute) -> Self {
         if let Some(slot) = self.routes.get_mut(route_index(endpoint)) {
-            *slot = Some(route);
+            *slot = Some(Prepared {
+                this_machine: is_this_machine(&route.url),
+                plain: Plain::prepare(&route.url, &route.headers),
+                route,
+            });
         }
         self
+    }
+
+    fn prepared(&self, endpoint: Endpoint) -> Option<&Prepared> {
+        self.routes.get(route_index(endpoint)).and_then(Option::as_ref)
     }
 
     /// The route for `endpoint`, if there is one.
     #[must_use]
     pub fn route(&self, endpoint: Endpoint) -> Option<&HttpRoute> {
-        self.routes.get(route_index(endpoint)).and_then(Option::as_ref)
+        self.prepared(endpoint).map(|prepared| &prepared.route)
     }
 }
 
 impl fmt::Debug for HttpTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.routes.iter().flatten()).finish()
+        let routes = self.routes.iter().flatten().map(|prepared| &prepared.route);
+        f.debug_list().entries(routes).finish()
     }
 }
 
@@ -167,8 +193,15 @@ impl HttpExporter {
     /// An exporter without connections.
     #[must_use]
     pub fn new(settings: HttpSettings) -> Self {
+        let lookup = Lookup::default();
         Self {
+            lines: Lines::new(&settings, lookup.clone()),
+            user_agent: HeaderValue::from_str(&settings.user_agent).ok(),
+            proxies_in_environment: PROXY_VARIABLES
+                .iter()
+                .any(|name| std::env::var_os(name).is_some()),
             settings,
+            lookup,
             pools: Mutex::new(Vec::new()),
         }
     }
@@ -179,6 +212,39 @@ impl HttpExporter {
     pub fn prepare(&self) {
         // A failure is kept, and told with every request.
         let _ = self.client(None, self.settings.environment_proxies);
+    }
+
+    /// How a request is sent: without more than that needs where no proxy may come in between.
+    fn way(&self, outgoing: Outgoing<HttpTarget>) -> Result<Way, Failure> {
+        let Outgoing {
+            target,
+            endpoint,
+            timeout,
+            content_type,
+            content_encoding,
+            body,
+            ..
+        } = outgoing;
+        let prepared = target.prepared(endpoint).ok_or(Failure::Internal)?;
+        let route = &prepared.route;
+        let proxies = self.settings.environment_proxies && !prepared.this_machine;
+        if let (Some(plain), Some(agent)) = (&prepared.plain, &self.user_agent)
+            && !(proxies && self.proxies_in_environment)
+            && self.settings.proxies.is_empty()
+        {
+            let request = plain.request(agent, content_type, content_encoding, body);
+            return Ok(Way::Plain(Arc::clone(&self.lines), request));
+        }
+        let mut request = self
+            .client(route.tls.as_ref(), proxies)?
+            .post(route.url.clone())
+            .headers(route.headers.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static(content_type))
+            .timeout(timeout);
+        if let Some(encoding) = content_encoding {
+            request = request.header(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        Ok(Way::General(request.body(body)))
     }
 
     /// The pool of connections for these TLS files, through the environment's proxies or not; made at first use.
@@ -195,7 +261,7 @@ impl HttpExporter {
         if let Some(pool) = known {
             return pool.client.clone();
         }
-        let client = connection_pool(&self.settings, tls.map(Arc::as_ref), proxies);
+        let client = connection_pool(&self.settings, self.lookup.clone(), tls.map(Arc::as_ref), proxies);
         pools.push(Pool {
             tls: tls.cloned(),
             proxies,
@@ -233,44 +299,40 @@ impl Exporter for HttpExporter {
         &self,
         outgoing: Outgoing<HttpTarget>,
     ) -> impl Future<Output = Result<Answer, Failure>> + Send + 'static {
-        let prepared = outgoing
-            .target
-            .route(outgoing.endpoint)
-            .ok_or(Failure::Internal)
-            .and_then(|route| {
-                let proxies = self.settings.environment_proxies && !is_this_machine(&route.url);
-                Ok((self.client(route.tls.as_ref(), proxies)?, route.clone()))
-            });
-        async move {
-            let (client, route) = prepared?;
-            post(client, route, outgoing).await
-        }
+        let (endpoint, timeout) = (outgoing.endpoint, outgoing.timeout);
+        let way = self.way(outgoing);
+        async move { post(way?, endpoint, timeout).await }
     }
 }
 
-async fn post(
-    client: reqwest::Client,
-    route: HttpRoute,
-    outgoing: Outgoing<HttpTarget>,
-) -> Result<Answer, Failure> {
+/// How one request is sent.
+enum Way {
+    Plain(Arc<Lines>, Outbound),
+    General(reqwest::RequestBuilder),
+}
+
+async fn post(way: Way, endpoint: Endpoint, timeout: Duration) -> Result<Answer, Failure> {
     let begun = tokio::time::Instant::now();
-    let mut request = client
-        .post(route.url)
-        .headers(route.headers)
-        .header(CONTENT_TYPE, HeaderValue::from_static(outgoing.content_type))
-        .timeout(outgoing.timeout);
-    if let Some(encoding) = outgoing.content_encoding {
-        request = request.header(CONTENT_ENCODING, HeaderValue::from_static(encoding));
-    }
-    let mut response = request
-        .body(outgoing.body)
-        .send()
-        .await
-        .map_err(|error| failure(&error))?;
-    let headers = response.headers();
+    let mut reply = match way {
+        Way::Plain(lines, outbound) => {
+            let (line, answer) = lines.send(outbound).await?;
+            let (head, body) = answer.into_parts();
+            Reply::Plain {
+                lines,
+                line,
+                head,
+                body,
+            }
+        }
+        Way::General(request) => {
+            let answer = request.send().await;
+            Reply::General(answer.map_err(|error| failure::of_request(&error))?)
+        }
+    };
+    let (status, headers) = reply.head();
     let value = |name: &HeaderName| headers.get(name).map(|value| value.as_bytes().to_vec());
     let mut answer = Answer {
-        status: response.status().as_u16(),
+        status: status.as_u16(),
         retry_after: value(&RETRY_AFTER),
         rate_limits: headers
             .get_all(&RATE_LIMITS)
@@ -288,37 +350,82 @@ async fn post(
     // for nearly as long as the attempt may take; at its very end the attempt is dropped, and with it the status. Whatever
     // the answer, one whose body does not come, or breaks off, is still an answer: a request that was taken must not be
     // sent again because the rest of the words are missing.
-    let body_matters = matches!(outgoing.endpoint, Endpoint::Otlp(_)) && response.status().is_success();
+    let body_matters = matches!(endpoint, Endpoint::Otlp(_)) && status.is_success();
     let patience = if body_matters {
-        (outgoing.timeout - outgoing.timeout / 10).saturating_sub(begun.elapsed())
+        (timeout - timeout / 10).saturating_sub(begun.elapsed())
     } else {
         BODY_PATIENCE
     };
     let mut body = Vec::new();
-    let whole = tokio::time::timeout(patience, read_body(&mut response, &mut body))
+    let end = tokio::time::timeout(patience, reply.read(&mut body))
         .await
-        .unwrap_or(false);
+        .unwrap_or(End::BrokenOff);
     // Half of a success shows that there was more; half of a refusal shows nothing.
-    if readable && (whole || body_matters) {
+    if readable && (end != End::BrokenOff || body_matters) {
         answer.body = body;
+    }
+    if end == End::Whole {
+        reply.keep().await;
     }
     Ok(answer)
 }
 
-/// Appends the first [`limits::MAX_ANSWER_BYTES`] of the body, and gives true, or what came of it before the connection
-/// or the attempt ended. When there is more, the connection is given up.
-async fn read_body(response: &mut reqwest::Response, body: &mut Vec<u8>) -> bool {
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => {
-                let room = limits::MAX_ANSWER_BYTES - body.len();
-                body.extend(chunk.iter().take(room));
-                if body.len() == limits::MAX_ANSWER_BYTES {
-                    return true;
+/// How much of an answer's body was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// As much as is looked at.
+    Enough,
+    BrokenOff,
+}
+
+/// An answer whose body is to be read.
+enum Reply {
+    Plain {
+        lines: Arc<Lines>,
+        line: Line,
+        head: hyper::http::response::Parts,
+        body: Incoming,
+    },
+    General(reqwest::Response),
+}
+
+impl Reply {
+    fn head(&self) -> (StatusCode, &HeaderMap) {
+        match self {
+            Self::Plain { head, .. } => (head.status, &head.headers),
+            Self::General(response) => (response.status(), response.headers()),
+        }
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, ()> {
+        match self {
+            Self::Plain { line, body, .. } => line.chunk(body).await.transpose().map_err(drop),
+            Self::General(response) => response.chunk().await.map_err(drop),
+        }
+    }
+
+    /// Appends the first [`limits::MAX_ANSWER_BYTES`] of the body. When there is more, the connection is given up.
+    async fn read(&mut self, body: &mut Vec<u8>) -> End {
+        loop {
+            match self.chunk().await {
+                Ok(Some(chunk)) => {
+                    let room = limits::MAX_ANSWER_BYTES - body.len();
+                    body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+                    if body.len() == limits::MAX_ANSWER_BYTES {
+                        return End::Enough;
+                    }
                 }
+                Ok(None) => return End::Whole,
+                Err(()) => return End::BrokenOff,
             }
-            Ok(None) => return true,
-            Err(_) => return false,
+        }
+    }
+
+    /// Lets the next request go over the connection.
+    async fn keep(self) {
+        if let Self::Plain { lines, line, .. } = self {
+            lines.keep(line).await;
         }
     }
 }
@@ -334,14 +441,13 @@ fn is_this_machine(url: &Url) -> bool {
 
 fn connection_pool(
     settings: &HttpSettings,
+    lookup: Lookup,
     tls: Option<&TlsFiles>,
     proxies: bool,
 ) -> Result<reqwest::Client, Failure> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::config(tls, settings.accept_invalid_certs).map_err(|_| Failure::Tls)?)
-        .dns_resolver(Lookup {
-            free: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-        })
+        .dns_resolver(lookup)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .user_agent(&settings.user_agent)
@@ -356,101 +462,4 @@ fn connection_pool(
         builder = builder.proxy(proxy.clone());
     }
     builder.build().map_err(|_| Failure::Internal)
-}
-
-/// Name resolution by the operating system, on a few threads apart from the delivery thread.
-struct Lookup {
-    free: Arc<Semaphore>,
-}
-
-impl Resolve for Lookup {
-    fn resolve(&self, name: Name) -> Resolving {
-        let free = Arc::clone(&self.free);
-        Box::pin(async move {
-            // Whoever waits here is dropped at its deadline; a lookup that has begun keeps its place until it ends.
-            let place = free.acquire_owned().await.map_err(|_| NotResolved)?;
-            let host = name.as_str().to_owned();
-            let found = tokio::task::spawn_blocking(move || {
-                let _place = place;
-                std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), 0))
-                    .map(Iterator::collect::<Vec<SocketAddr>>)
-            })
-            .await;
-            match found {
-                Ok(Ok(addresses)) if !addresses.is_empty() => {
-                    let addresses: Addrs = Box::new(addresses.into_iter());
-                    Ok(addresses)
-                }
-                _ => Err(NotResolved.into()),
-            }
-        })
-    }
-}
-
-/// Name resolution failed: found again in the chain of causes of reqwest's error.
-#[derive(Debug)]
-struct NotResolved;
-
-impl fmt::Display for NotResolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name could not be resolved")
-    }
-}
-
-impl Error for NotResolved {}
-
-/// The engine's word for what went wrong.
-fn failure(error: &reqwest::Error) -> Failure {
-    let mut malformed = false;
-    let mut disconnected = false;
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<NotResolved>() {
-            return Failure::Dns;
-        }
-        if error.is::<rustls::Error>() {
-            return Failure::Tls;
-        }
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            if is_tls(io) {
-                return Failure::Tls;
-            }
-            disconnected |= matches!(
-                io.kind(),
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::NotConnected
-            );
-        }
-        if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
-            malformed |= hyper.is_parse();
-            disconnected |= hyper.is_incomplete_message() || hyper.is_canceled() || hyper.is_closed();
-        }
-        cause = error.source();
-    }
-    if error.is_timeout() {
-        Failure::Timeout
-    } else if error.is_connect() {
-        Failure::Connect
-    } else if malformed {
-        Failure::MalformedResponse
-    } else if disconnected || error.is_body() || error.is_request() {
-        Failure::Disconnected
-    } else {
-        Failure::Internal
-    }
-}
-
-/// True when a TLS error is wrapped in it, however often: what an I/O error wraps is not among its causes.
-fn is_tls(error: &io::Error) -> bool {
-    let mut inner = error.get_ref();
-    while let Some(error) = inner {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    }
-    false
 }
