@@ -57,7 +57,8 @@ pub fn transport() -> SentryTransport {
 ///
 /// `transport_channel_capacity` has no meaning here; memory bounds the queue. Envelopes are serialized by the thread
 /// that captures (as bytes they need no further memory, and their size is known when the queue decides), into memory
-/// that the thread keeps: after its first envelopes that allocates nothing beyond what the crate's own serializer does.
+/// that the thread keeps: after its first envelopes that allocates nothing for events and spans. (What the crate does itself to
+/// capture them does; so do a sampling context in an envelope's header, and values that are rare.)
 ///
 /// # How to see that it works
 ///

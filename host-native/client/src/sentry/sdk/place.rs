@@ -10,7 +10,10 @@ use core::slice;
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sentry_core::protocol::{Context, Event, Log, Map, Span, SpanId, TraceContext, TraceId, Transaction};
+use sentry_core::protocol::{
+    Addr, Context, Event, Exception, Frame, Log, Map, Span, SpanId, Stacktrace, Thread, TraceContext,
+    TraceId, Transaction,
+};
 use surgetank_core::time::UnixTime;
 use surgetank_core::wire::otlp::protobuf::{Out as _, Writer};
 use surgetank_core::wire::timestamp::timestamp;
@@ -33,6 +36,15 @@ pub(super) enum Place<'v> {
     LogContainer(&'v [Log]),
     Logs(slice::Iter<'v, Log>),
     Log(&'v Log),
+    ExceptionValues(&'v [Exception]),
+    Exceptions(slice::Iter<'v, Exception>),
+    Exception(&'v Exception),
+    ThreadValues(&'v [Thread]),
+    Threads(slice::Iter<'v, Thread>),
+    Thread(&'v Thread),
+    Stacktrace(&'v Stacktrace),
+    Frames(slice::Iter<'v, Frame>),
+    Frame(&'v Frame),
 }
 
 impl<'v> Place<'v> {
@@ -50,6 +62,9 @@ impl<'v> Place<'v> {
             Self::Spans(spans) => spans.next().map_or(Self::Unknown, Self::Span),
             Self::Logs(logs) => logs.next().map_or(Self::Unknown, Self::Log),
             Self::Contexts(trace) => Self::Contexts(trace),
+            Self::Exceptions(exceptions) => exceptions.next().map_or(Self::Unknown, Self::Exception),
+            Self::Threads(threads) => threads.next().map_or(Self::Unknown, Self::Thread),
+            Self::Frames(frames) => frames.next().map_or(Self::Unknown, Self::Frame),
             _ => Self::Unknown,
         }
     }
@@ -65,6 +80,9 @@ impl<'v> Place<'v> {
 
     #[inline(never)]
     fn known_member(&self, name: &str, out: &mut Writer<'_>) -> Option<Place<'v>> {
+        if let Some(inner) = self.inner(name) {
+            return Some(inner);
+        }
         let written = match (self, name) {
             (Self::Event(Event { event_id, .. }), "event_id")
             | (Self::Transaction(Transaction { event_id, .. }), "event_id") => {
@@ -75,14 +93,6 @@ impl<'v> Place<'v> {
                 Cow::Borrowed(meta) => kept::debug_meta(meta).inspect(|json| out.raw(json)).is_some(),
                 Cow::Owned(_) => false,
             },
-            (Self::Event(Event { contexts, .. }), "contexts")
-            | (Self::Transaction(Transaction { contexts, .. }), "contexts") => {
-                return Some(Self::contexts(contexts));
-            }
-            (Self::Transaction(transaction), "spans") => {
-                return Some(Self::Spans(transaction.spans.iter()));
-            }
-            (Self::LogContainer(logs), "items") => return Some(Self::Logs(logs.iter())),
             (Self::Trace(trace), "trace_id") => write_trace_id(out, trace.trace_id),
             (Self::Trace(trace), "span_id") => write_span_id(out, trace.span_id),
             (Self::Span(span), "trace_id") => write_trace_id(out, span.trace_id),
@@ -96,9 +106,44 @@ impl<'v> Place<'v> {
                 timestamp.is_some_and(|time| write_rfc3339(out, time))
             }
             (Self::Log(log), "trace_id") => log.trace_id.is_some_and(|id| write_trace_id(out, id)),
+            (Self::Frame(Frame { image_addr: addr, .. }), "image_addr")
+            | (
+                Self::Frame(Frame {
+                    instruction_addr: addr,
+                    ..
+                }),
+                "instruction_addr",
+            )
+            | (
+                Self::Frame(Frame {
+                    symbol_addr: addr, ..
+                }),
+                "symbol_addr",
+            ) => addr.inspect(|addr| write_address(out, *addr)).is_some(),
             _ => false,
         };
         (!written).then_some(Self::Unknown)
+    }
+
+    /// Where the value of a member stands of whose insides something is known.
+    fn inner(&self, name: &str) -> Option<Place<'v>> {
+        Some(match (self, name) {
+            (Self::Event(Event { contexts, .. }), "contexts")
+            | (Self::Transaction(Transaction { contexts, .. }), "contexts") => Self::contexts(contexts),
+            (Self::Event(event), "exception") => Self::ExceptionValues(&event.exception.values),
+            (Self::ExceptionValues(exceptions), "values") => Self::Exceptions(exceptions.iter()),
+            (Self::Event(event), "threads") => Self::ThreadValues(&event.threads.values),
+            (Self::ThreadValues(threads), "values") => Self::Threads(threads.iter()),
+            (Self::Event(Event { stacktrace, .. }), "stacktrace")
+            | (Self::Exception(Exception { stacktrace, .. }), "stacktrace")
+            | (Self::Thread(Thread { stacktrace, .. }), "stacktrace") => {
+                Self::Stacktrace(stacktrace.as_ref()?)
+            }
+            (Self::Stacktrace(stacktrace), "frames") => Self::Frames(stacktrace.frames.iter()),
+            (Self::Transaction(transaction), "spans") => Self::Spans(transaction.spans.iter()),
+            (Self::LogContainer(logs), "items") => Self::Logs(logs.iter()),
+            _ => return None,
+        })
     }
 
     fn contexts(contexts: &'v Map<String, Context>) -> Self {
@@ -122,6 +167,24 @@ fn write_span_id(out: &mut Writer<'_>, id: SpanId) -> bool {
     let bytes = bytes_of(id);
     bytes.inspect(|bytes| Json::new(out).hex_8(*bytes)).is_some()
 }
+
+/// Without leading zeros.
+fn write_address(out: &mut Writer<'_>, Addr(address): Addr) {
+    let mut digits = [b'0'; 16];
+    let mut rest = address;
+    let mut first = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = HEX.get((rest & 15) as usize).copied().unwrap_or(b'0');
+        rest >>= 4;
+        first -= 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.framed(b"\"0x", digits.get(first..).unwrap_or_default(), b"\"");
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The bytes of an identifier, which has no call for them: caught where it hashes them. An identifier made of
 /// them has to be equal, so whatever hashing comes to be, they are the right ones or none.

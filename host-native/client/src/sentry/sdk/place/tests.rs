@@ -88,6 +88,50 @@ fn events_are_written_as_the_crate_writes_them() {
 }
 
 #[test]
+fn stacks_are_written_as_the_crate_writes_them() {
+    let addresses = [0, 1, 0xf, 0x10, 0xabc_def0, u64::MAX, 1 << 63, 0x7fff_dead_beef];
+    let frames: Vec<Frame> = addresses
+        .into_iter()
+        .map(|address| Frame {
+            function: Some("instruction_addr".to_owned()),
+            image_addr: (address % 2 == 0).then_some(Addr(address / 2)),
+            instruction_addr: Some(Addr(address)),
+            symbol_addr: (address % 2 == 1).then_some(Addr(address / 3)),
+            vars: [("image_addr".to_owned(), 7.into())].into(),
+            ..Frame::default()
+        })
+        .collect();
+    let stacktrace = |from| Stacktrace {
+        frames: frames.get(from..).unwrap().to_vec(),
+        ..Stacktrace::default()
+    };
+    let exception = |stacktrace, raw_stacktrace| Exception {
+        ty: "E".to_owned(),
+        stacktrace,
+        raw_stacktrace,
+        ..Exception::default()
+    };
+    let event = Event {
+        exception: vec![
+            exception(None, Some(stacktrace(1))),
+            exception(Some(stacktrace(0)), Some(stacktrace(3))),
+        ]
+        .into(),
+        stacktrace: Some(stacktrace(5)),
+        threads: vec![
+            Thread::default(),
+            Thread {
+                stacktrace: Some(stacktrace(2)),
+                ..Thread::default()
+            },
+        ]
+        .into(),
+        ..Event::default()
+    };
+    assert_as_serde_json(&event, Place::Event(&event));
+}
+
+#[test]
 fn transactions_are_written_as_the_crate_writes_them() {
     let mut spans = vec![Span::default()];
     for (at, time) in moments().enumerate() {
