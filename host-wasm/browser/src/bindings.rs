@@ -338,3 +338,6 @@ trait Pipe: Sized {
 }
 
 impl<T> Pipe for T {}
+
+#[cfg(all(test, target_arch = "wasm32"))]
+mod tests;

@@ -22,7 +22,7 @@
 //!
 //! One engine serves the page: each client, transport or exporter is a destination in it. Memory is taken once, when it
 //! starts; the JavaScript side keeps nothing but requests in flight.
-#![cfg_attr(target_arch = "wasm32", no_std)]
+#![cfg_attr(all(target_arch = "wasm32", not(test)), no_std)]
 
 extern crate alloc;
 
@@ -34,3 +34,7 @@ mod memory;
 mod page;
 mod status;
 mod store;
+
+// What is tested natively is tested in a browser, too.
+#[cfg(all(test, target_arch = "wasm32"))]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

@@ -59,7 +59,12 @@ unsafe impl GlobalAlloc for Bump {
     }
 }
 
+// Tests have the standard library's.
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("host-native/client/tests/fork.rs", "forks"),
     ("host-native/capi/src/lib.rs", "pointers from C"),
     ("host-wasm/browser/src/memory.rs", "the module's allocator"),
+    ("host-wasm/browser/src/memory/tests.rs", "the tests of that allocator"),
     ("host-wasm/browser/src/page.rs", "the one engine of a module with one thread"),
     ("host-native/client/tests/reentrant.rs", "an allocator that records"),
     ("host-native/client/tests/support/counting.rs", "an allocator that counts"),

@@ -1,5 +1,8 @@
 //! The page's engine as its bindings drive it, on simulated time.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::allowance::FULL;
 
