@@ -1,39 +1,28 @@
-// Makes the npm package of what `cargo` and `bindgen/` made: optimises the module, bundles and minifies the JavaScript,
-// reports sizes. `cargo xtask browser` runs it.
-//
-// usage: node build.mjs BINDGEN_FOLDER PACKAGE_FOLDER NODE_MODULES
+// Makes the npm package of the module that `cargo xtask wasm` laid into `dist/` and of the JavaScript that `bindgen/` wrote for
+// it: bundles, minifies, reports sizes. It lies in `dist/npm` then, and where its tests look for it.
 
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
 const own = dirname(fileURLToPath(import.meta.url));
-const [generated, folder, modules] = process.argv.slice(2).map((path) => resolve(path));
+const root = join(own, '../..');
+const generated = join(root, 'target/browser/engine');
+const modules = join(root, 'target/browser/node_modules');
+const folder = join(root, 'dist/npm');
 const require = createRequire(join(modules, 'none.js'));
 const esbuild = require('esbuild');
 const manifest = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8'));
 
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
-const module = join(folder, 'surgetank.wasm');
-execFileSync(
-  process.execPath,
-  [
-    join(modules, 'binaryen/bin/wasm-opt'),
-    ...['-Oz', '--strip-debug', '--strip-producers', '--strip-target-features'],
-    join(generated, 'engine_bg.wasm'),
-    ...['-o', module],
-  ],
-  { stdio: 'inherit' },
-);
-
-const bytes = readFileSync(module);
-const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes));
-const unwanted = imports.filter(({ name }) => name !== '__wbindgen_init_externref_table');
-if (unwanted.length) throw new Error(`the module imports ${unwanted.map(({ name }) => name).join(', ')}`);
+const bytes = readFileSync(join(root, 'dist/surgetank-browser.wasm'));
+writeFileSync(join(folder, 'surgetank.wasm'), bytes);
+const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes)).map(({ name }) => name);
+const unwanted = imports.filter((name) => name !== '__wbindgen_init_externref_table');
+if (unwanted.length) throw new Error(`the module imports ${unwanted.join(', ')}`);
 
 /** What the sources import under names of their own. */
 const engine = {
@@ -59,8 +48,11 @@ const options = {
 await esbuild.build({ ...options, entryPoints: ['js/index.js', 'js/inline.js'], outdir: folder, sourcemap: true });
 copyFileSync(join(own, 'js/index.d.ts'), join(folder, 'index.d.ts'));
 copyFileSync(join(own, 'README.md'), join(folder, 'README.md'));
-for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) copyFileSync(join(own, '../..', name), join(folder, name));
+for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) copyFileSync(join(root, name), join(folder, name));
 writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, null, 2) + '\n');
+const tested = join(modules, 'surgetank');
+rmSync(tested, { recursive: true, force: true });
+cpSync(folder, tested, { recursive: true });
 
 // ---- sizes: what a page loads that uses one part, bundled and compressed ------------------------------------------------
 

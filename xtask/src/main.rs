@@ -44,7 +44,7 @@ struct Arguments {
 enum Task {
     /// Install every tool that the checks need.
     Setup,
-    /// Build the npm package for browsers into `target/browser/node_modules/surgetank`, with a table of sizes.
+    /// Build the npm package for browsers into `dist/npm`, with a table of sizes.
     Browser {
         /// Then serve the page of `examples/browser-page` until interrupted.
         #[arg(long)]
@@ -67,8 +67,12 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
-    /// Build, check and optimise the WebAssembly modules into `dist/`.
-    Wasm,
+    /// Build, check and optimise the WebAssembly modules into `dist/`, and make the npm package of the one for browsers.
+    Wasm {
+        /// Only this one (may be given several times).
+        #[arg(long, value_name = "NAME", value_parser = wasm::NAMES)]
+        only: Vec<String>,
+    },
     /// Install what is missing, then run every check.
     Test {
         /// Run only this check (may be given several times).
@@ -86,7 +90,7 @@ fn main() -> ExitCode {
         Task::Browser { serve } => browser::build(serve).map(|()| true),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds).map(|()| true),
         Task::Bench { only, quick } => bench::bench(&only, quick).map(|()| true),
-        Task::Wasm => wasm::make().map(|()| true),
+        Task::Wasm { only } => wasm::make(&only).map(|()| true),
         Task::Test { list: true, .. } => {
             steps::STEPS
                 .iter()

@@ -148,9 +148,9 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "browser",
-        shows: "the npm package, in Chromium: delivery, limits, the end of a page, other SDKs, bundlers",
+        shows: "the npm package, in Chromium: its Rust side; delivery, limits, the end of a page, other SDKs, bundlers",
         tools: browser::TOOLS,
-        lines: browser::BUILD,
+        lines: browser::LINES,
         then: Some(browser::test),
     },
     Step {
@@ -159,7 +159,7 @@ pub(crate) const STEPS: &[Step] = &[
         tools: &[WASM32, WASM_OPT, Tool::PythonClients],
         lines: &[
             "cargo clippy --package surgetank-proxy --lib --target wasm32-unknown-unknown -- -D warnings",
-            "cargo xtask wasm",
+            "cargo xtask wasm --only surgetank-envoy",
             "cargo test --workspace --all-features --test envoy",
         ],
         then: None,

@@ -1,7 +1,10 @@
 //! `cargo xtask wasm`: the WebAssembly modules that are shipped: built, checked, made small, laid into `dist/`.
 //!
 //! What is checked of each: it imports nothing but what its host is known to have (so that it needs no system, and no
-//! panic can be reached), it has no allocator, and it is no larger than it says here. A table of sizes is printed.
+//! panic can be reached), it has no allocator (in a browser: none but its own), and it is no larger than it says here. A table of sizes is printed.
+//!
+//! The module for browsers comes with the JavaScript that `wasm-bindgen` writes for it; the npm package is made of both
+//! (`browser.rs`).
 
 use std::fs;
 use std::io::Write as _;
@@ -11,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::browser;
 use crate::command::{root, run, target};
 use crate::panic_free::Module;
 use crate::tools::{self, Tool, WASM_OPT, WASM32};
@@ -26,10 +30,16 @@ struct Shipped {
     package: &'static str,
     /// The profile it is built in.
     profile: &'static str,
+    /// What takes the linked module apart into the one that is shipped and its JavaScript, and where that module is then.
+    bindings: Option<(&'static str, &'static str)>,
+    /// Names of functions that it must not have.
+    without: &'static [&'static str],
     /// Modules that its host has imports in.
     hosts: &'static [&'static str],
     /// Bytes it may have, as it is and compressed by gzip.
     most: (usize, usize),
+    /// What is made of it.
+    then: Option<fn() -> Result<()>>,
 }
 
 const SHIPPED: &[Shipped] = &[
@@ -37,38 +47,69 @@ const SHIPPED: &[Shipped] = &[
         name: "surgetank",
         package: "surgetank-module",
         profile: "module",
+        bindings: None,
+        without: ANY_ALLOCATOR,
         hosts: &[],
         most: (176 * 1024, 80 * 1024),
+        then: None,
     },
     Shipped {
         name: "surgetank-envoy",
         package: "surgetank-proxy",
         profile: "proxy",
+        bindings: None,
+        without: ANY_ALLOCATOR,
         hosts: &["env", "wasi_snapshot_preview1"],
         most: (264 * 1024, 120 * 1024),
+        then: None,
+    },
+    Shipped {
+        name: browser::MODULE,
+        package: "surgetank-browser",
+        profile: "wasm",
+        bindings: Some((browser::BINDGEN, browser::BOUND)),
+        without: GENERAL_ALLOCATOR,
+        // One function that prepares a table.
+        hosts: &["./engine_bg.js"],
+        most: (136 * 1024, 64 * 1024),
+        then: Some(browser::package),
     },
 ];
 
-/// Names of functions that only a linked allocator brings in.
-const ALLOCATOR: &[&str] = &["__rust_alloc", "__rustc::__rust_alloc", "dlmalloc", "__rg_alloc"];
+/// Names of what is shipped, for the command line.
+pub(crate) const NAMES: [&str; 3] = ["surgetank", "surgetank-envoy", browser::MODULE];
 
-/// Makes every module.
+/// Names of functions that only a linked allocator brings in.
+const ANY_ALLOCATOR: &[&str] = &["__rust_alloc", "__rustc::__rust_alloc", "dlmalloc", "__rg_alloc"];
+
+/// Names of functions that only the standard library's allocator brings in.
+const GENERAL_ALLOCATOR: &[&str] = &["dlmalloc"];
+
+/// Makes the modules of these names, or every one when none is named, and what is made of them.
 ///
 /// # Errors
 /// What failed, or which check did not hold.
-pub(crate) fn make() -> Result<()> {
+pub(crate) fn make(only: &[String]) -> Result<()> {
+    let selected = || {
+        SHIPPED
+            .iter()
+            .filter(|shipped| only.is_empty() || only.iter().any(|name| name == shipped.name))
+    };
     tools::ensure(TOOLS)?;
     let folder = root().join("dist");
     fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
+    let made: Result<Vec<String>> = selected()
+        .map(|shipped| shipped.make(&folder.join(shipped.name).with_extension("wasm")))
+        .collect();
     println!(
-        "\n{:<12} {:>8} {:>9} {:>8} {:>8} functions",
+        "\n{:<17} {:>8} {:>9} {:>8} {:>8} functions",
         "module", "linked", "optimised", "gzip", "data"
     );
-    for shipped in SHIPPED {
-        let row = shipped.make(&folder.join(shipped.name).with_extension("wasm"))?;
-        println!("{row}");
-    }
-    Ok(())
+    made?.iter().for_each(|row| println!("{row}"));
+    println!();
+    selected()
+        .filter_map(|shipped| shipped.then)
+        .try_for_each(|then| then())
 }
 
 impl Shipped {
@@ -77,11 +118,15 @@ impl Shipped {
             "cargo build --package {} --lib --target wasm32-unknown-unknown --profile {}",
             self.package, self.profile
         ))?;
-        let linked = target()
+        let mut linked = target()
             .join("wasm32-unknown-unknown")
             .join(self.profile)
             .join(self.package.replace('-', "_"))
             .with_extension("wasm");
+        if let Some((line, bound)) = self.bindings {
+            run(line)?;
+            linked = root().join(bound);
+        }
         let bytes = fs::read(&linked).with_context(|| format!("could not read {}", linked.display()))?;
         let linked_bytes = bytes.len();
         self.check(&Module::read(&bytes)?)?;
@@ -104,7 +149,7 @@ impl Shipped {
             bytes.len()
         );
         Ok(format!(
-            "{:<12} {linked_bytes:>8} {:>9} {gzip:>8} {:>8} {}",
+            "{:<17} {linked_bytes:>8} {:>9} {gzip:>8} {:>8} {}",
             self.name,
             bytes.len(),
             module.data_bytes,
@@ -116,7 +161,7 @@ impl Shipped {
         self.check_imports(module)?;
         let allocator = module
             .function_names()
-            .find(|name| ALLOCATOR.iter().any(|part| name.contains(part)));
+            .find(|name| self.without.iter().any(|part| name.contains(part)));
         match allocator {
             Some(name) => bail!("{} has an allocator: {name}", self.name),
             None => Ok(()),
@@ -133,4 +178,15 @@ fn gzip_bytes(bytes: &[u8]) -> Result<usize> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_can_be_named() {
+        let names: Vec<&str> = SHIPPED.iter().map(|shipped| shipped.name).collect();
+        assert_eq!(names, NAMES);
+    }
 }
