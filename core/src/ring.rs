@@ -21,9 +21,45 @@ pub(crate) enum Place {
     Stale,
 }
 
+/// What [`look`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Look {
+    /// It fits at `tail`, which is at this place in memory, if `tail` still is the tail.
+    Fits(usize),
+    /// It does not fit, or not within the share.
+    Full,
+    /// It fits, but not before the end of memory.
+    Wraps,
+}
+
 /// `bytes` rounded up to a multiple of [`ALIGN`]; `bytes` is at most `usize::MAX - 7`.
 pub(crate) const fn align_up(bytes: usize) -> usize {
     bytes.wrapping_add(ALIGN - 1) & !(ALIGN - 1)
+}
+
+/// A first look at where `total` bytes go when `head..tail` is in use: what [`place`] says, in half the steps. The arguments
+/// are those of [`place`].
+///
+/// It does not tell apart a `head` that was read later than `tail`: that looks like [`Look::Fits`], and then the tail has
+/// moved on, which whoever exchanges it finds out. (With 32-bit positions it looks like [`Look::Full`] when a gibibyte or
+/// more went through the ring between the two readings.)
+pub(crate) const fn look(tail: usize, head: usize, capacity: usize, total: usize, share: usize) -> Look {
+    // What is left of the share; less than nothing when more important records have taken more than that.
+    let room = head.wrapping_add(share).wrapping_sub(tail) as isize;
+    if room < total as isize {
+        return Look::Full;
+    }
+    let at = offset(tail, capacity);
+    let to_end = capacity.wrapping_sub(at);
+    if total <= to_end {
+        return Look::Fits(at);
+    }
+    let free = head.wrapping_add(capacity).wrapping_sub(tail) as isize;
+    if free < to_end.wrapping_add(total) as isize {
+        Look::Full
+    } else {
+        Look::Wraps
+    }
 }
 
 /// Where `total` bytes go when `head..tail` is in use.
@@ -89,6 +125,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_first_look_agrees_with_the_second() {
+        let capacity = 128usize;
+        for tail in (0..2 * capacity).step_by(ALIGN) {
+            for used in (0..=capacity).step_by(ALIGN) {
+                let head = tail.wrapping_sub(used);
+                for total in (ALIGN..=capacity / 2).step_by(ALIGN) {
+                    for share in [64, 76, 128] {
+                        let place = place(tail, head, capacity, total, share);
+                        let expected = match place {
+                            Place::After(0) => Look::Fits(tail % capacity),
+                            Place::After(_) => Look::Wraps,
+                            Place::Full | Place::Stale => Look::Full,
+                        };
+                        assert_eq!(look(tail, head, capacity, total, share), expected);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_first_look_does_not_refuse_for_a_head_that_was_read_later() {
+        assert_eq!(look(64, 72, 128, 8, 128), Look::Fits(64));
+        let before_the_wrap = usize::MAX - 7;
+        assert_eq!(look(before_the_wrap, 64, 128, 8, 128), Look::Fits(120));
     }
 
     #[test]

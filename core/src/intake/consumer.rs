@@ -7,6 +7,7 @@ use super::protocol::{
 use super::sync::{Ordering, step};
 use crate::item::{Category, DropReason, Header, Item};
 use crate::limits::INTAKE_RELEASE_BYTES;
+use crate::ring;
 use core::fmt;
 
 /// How much one [`Consumer::drain`] may take: it stops at whichever comes first.
@@ -44,6 +45,8 @@ pub struct Drained {
 /// consumer or of the next, hands it on again, unless [`Consumer::skip_interrupted`] gives it up first.
 pub struct Consumer<'a> {
     ring: Ring<'a>,
+    /// The ring's. It stands beside the tail, too, which is for the producers alone to look at.
+    capacity: usize,
     /// The next record.
     cursor: usize,
     /// Everything before this is released: equal to the shared head.
@@ -74,11 +77,13 @@ impl<'a> Consumer<'a> {
         };
         // Relaxed: only a consumer writes it, and the last one's writes are visible.
         let position = head.position.load(Ordering::Relaxed);
+        let capacity = ring.capacity();
         Some(Self {
             ring,
+            capacity,
             cursor: position,
             released: position,
-            batch: INTAKE_RELEASE_BYTES.min(ring.memory.capacity() / 8),
+            batch: INTAKE_RELEASE_BYTES.min(capacity / 8),
             in_hand: interrupted,
         })
     }
@@ -90,87 +95,54 @@ impl<'a> Consumer<'a> {
     pub fn drain(&mut self, budget: Budget, mut each: impl FnMut(Item<'_>)) -> Drained {
         let mut drained = Drained::default();
         let mut taken = 0usize;
-        while let Some(word) = self.committed() {
+        // Only `each` can panic, and while it runs a record is in hand.
+        let interrupted = core::mem::replace(&mut self.in_hand, true);
+        // Beside `self`, which `each` may be taken to change.
+        let (ring, capacity) = (self.ring, self.capacity);
+        let mut cursor = self.cursor;
+        loop {
+            let at = ring::offset(cursor, capacity);
+            let word = committed(ring, at);
+            if word & KIND == 0 {
+                take_back(ring, at, word);
+                break;
+            }
             if taken >= budget.records || drained.bytes >= budget.bytes {
                 drained.more = true;
                 break;
             }
             taken = taken.wrapping_add(1);
             if word & KIND == RECORD {
-                self.in_hand = true;
-                let bytes = self.hand_on(&mut each);
-                self.in_hand = false;
+                let bytes = hand_on(ring, at, &mut each);
                 drained.records = drained.records.wrapping_add(1);
                 // Positions count bytes and wrap, too, at many times what a ring can hold.
                 drained.bytes = drained.bytes.wrapping_add(bytes);
             }
-            self.advance(word);
+            cursor = cursor.wrapping_add(size(word));
+            self.advance(cursor);
         }
+        self.in_hand = interrupted && drained.records == 0;
         self.release();
         drained
-    }
-
-    /// The commit word at the cursor, if something is published there. Clears the mark that an earlier sleep left.
-    #[inline]
-    fn committed(&self) -> Option<u32> {
-        step!();
-        let word = self.commit_word();
-        // Acquire: pairs with the Release swap in `Ring::publish`; the record's bytes are visible and ours.
-        let now = word.load(Ordering::Acquire);
-        if now & KIND != 0 {
-            return Some(now);
-        }
-        if now == WAITING {
-            step!();
-            // Relaxed: the mark orders nothing. If the word was published meanwhile, the next call sees it.
-            let _ = word.compare_exchange(WAITING, 0, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        None
     }
 
     #[inline]
     fn commit_word(&self) -> &'a super::sync::AtomicU32 {
         // SAFETY: the cursor is at a record's start, or where the next record will start.
-        unsafe { self.ring.memory.commit_word(self.ring.offset(self.cursor)) }
+        unsafe { self.ring.memory.commit_word(self.place(self.cursor)) }
     }
 
-    /// Hands on the record at the cursor and says how many bytes its payload has.
+    /// The place in memory of `position`.
     #[inline]
-    fn hand_on(&mut self, each: &mut impl FnMut(Item<'_>)) -> usize {
-        step!();
-        let (header, len) = self.record();
-        let at = self.ring.offset(self.cursor).wrapping_add(OVERHEAD_BYTES);
-        step!();
-        // SAFETY: the record is published, so its bytes are ours until we release them, which `each` cannot do; its
-        // producer wrote at least `len` bytes after the header.
-        unsafe {
-            self.ring
-                .memory
-                .lend(at, len, |payload| each(Item { header, payload }));
-        }
-        len
+    fn place(&self, position: usize) -> usize {
+        ring::offset(position, self.capacity)
     }
 
-    /// Header and payload length of the record at the cursor, which is published.
+    /// Moves the cursor there, past something published.
     #[inline]
-    fn record(&self) -> (Header, usize) {
-        let at = self.ring.offset(self.cursor);
-        // SAFETY: the record is published, so these bytes, which every record has, are ours, and its producer wrote them.
-        let (len, header) = unsafe {
-            (
-                self.ring.memory.read::<4>(at.wrapping_add(LENGTH_AT)),
-                self.ring.memory.read_header(at.wrapping_add(PREFIX_BYTES)),
-            )
-        };
-        (header, u32::from_ne_bytes(len) as usize)
-    }
-
-    /// Moves past what is published at the cursor with this commit word.
-    #[inline]
-    fn advance(&mut self, word: u32) {
-        debug_assert!(word & KIND != 0 && word & SIZE != 0);
-        self.cursor = self.cursor.wrapping_add((word & SIZE) as usize);
-        if self.cursor.wrapping_sub(self.released) >= self.batch {
+    fn advance(&mut self, cursor: usize) {
+        self.cursor = cursor;
+        if cursor.wrapping_sub(self.released) >= self.batch {
             self.release();
         }
     }
@@ -181,14 +153,16 @@ impl<'a> Consumer<'a> {
         if bytes == 0 {
             return;
         }
-        let at = self.ring.offset(self.released);
-        let first = bytes.min(self.ring.memory.capacity().wrapping_sub(at));
+        let at = self.place(self.released);
+        let first = bytes.min(self.capacity.wrapping_sub(at));
         step!();
         // SAFETY: everything from `released` up to the cursor was published by its producers and not released yet, so
         // it is ours; it is less than a lap, in at most two pieces.
         unsafe {
             self.ring.memory.zero(at, first);
-            self.ring.memory.zero(0, bytes.wrapping_sub(first));
+            if bytes > first {
+                self.ring.memory.zero(0, bytes.wrapping_sub(first));
+            }
         }
         step!();
         self.released = self.cursor;
@@ -220,8 +194,8 @@ impl<'a> Consumer<'a> {
     /// Hands over everything producers counted as dropped since the last call, and resets it: gate index (see
     /// [`Intake::gate`](super::Intake::gate)), category, reason, quantity in the category's unit.
     ///
-    /// Reads one flag per gate and reason, and 40 counters for each raised flag. Where pointers have 32 bits a counter
-    /// that would pass 2^32 - 1 between two calls stays there.
+    /// Reads one flag per gate and reason, and 40 counters for each under which anything was ever counted. Where pointers
+    /// have 32 bits a counter that would pass 2^32 - 1 between two calls stays there.
     pub fn take_losses(&mut self, each: impl FnMut(usize, Category, DropReason, u64)) {
         self.ring.state.losses.0.take(each);
     }
@@ -260,16 +234,18 @@ impl<'a> Consumer<'a> {
             return false;
         }
         self.in_hand = false;
-        let Some(word) = self.committed() else {
+        let at = self.place(self.cursor);
+        let word = committed(self.ring, at);
+        if word & KIND == 0 {
             return false;
-        };
-        let (header, _) = self.record();
+        }
+        let (header, _) = record(self.ring, at);
         self.ring
             .state
             .losses
             .0
             .count_record(&header, DropReason::InternalSdkError);
-        self.advance(word);
+        self.advance(self.cursor.wrapping_add(size(word)));
         self.release();
         true
     }
@@ -278,6 +254,64 @@ impl<'a> Consumer<'a> {
         // Relaxed: a figure, and after closing a constant.
         self.ring.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED
     }
+}
+
+/// The commit word of the consumer's next record, which is at this place in memory.
+#[inline]
+fn committed(ring: Ring<'_>, at: usize) -> u32 {
+    step!();
+    // SAFETY: it is at a record's start, or where the next record will start.
+    let word = unsafe { ring.memory.commit_word(at) };
+    // Acquire: pairs with the Release swap in `Ring::publish`; the record's bytes are visible and ours.
+    word.load(Ordering::Acquire)
+}
+
+/// Clears the mark that an earlier sleep left in that word, in which nothing was published.
+#[inline]
+fn take_back(ring: Ring<'_>, at: usize, word: u32) {
+    if word == WAITING {
+        step!();
+        // SAFETY: as in `committed`.
+        let cell = unsafe { ring.memory.commit_word(at) };
+        // Relaxed: the mark orders nothing. If the word was published meanwhile, the next look sees it.
+        let _ = cell.compare_exchange(WAITING, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// Hands on the consumer's next record, which is published, and says how many bytes its payload has.
+#[inline]
+fn hand_on(ring: Ring<'_>, at: usize, each: &mut impl FnMut(Item<'_>)) -> usize {
+    step!();
+    let (header, len) = record(ring, at);
+    let at = at.wrapping_add(OVERHEAD_BYTES);
+    step!();
+    // SAFETY: the record is published, so its bytes are the consumer's until it releases them, which `each` cannot do;
+    // its producer wrote at least `len` bytes after the header.
+    unsafe {
+        ring.memory
+            .lend(at, len, |payload| each(Item { header, payload }))
+    }
+    len
+}
+
+/// Header and payload length of the consumer's next record, which is published.
+#[inline]
+fn record(ring: Ring<'_>, at: usize) -> (Header, usize) {
+    // SAFETY: the record is published, so these bytes, which every record has, are ours, and its producer wrote them.
+    let (len, header) = unsafe {
+        (
+            ring.memory.read::<4>(at.wrapping_add(LENGTH_AT)),
+            ring.memory.read_header(at.wrapping_add(PREFIX_BYTES)),
+        )
+    };
+    (header, u32::from_ne_bytes(len) as usize)
+}
+
+/// The size of what was published with this commit word.
+#[inline]
+fn size(word: u32) -> usize {
+    debug_assert!(word & KIND != 0 && word & SIZE != 0);
+    (word & SIZE) as usize
 }
 
 impl Drop for Consumer<'_> {

@@ -1,17 +1,17 @@
 //! What producers dropped before the engine saw it, counted per destination, reason and category.
 //!
-//! A dense table of counters: a refusal costs a handful of instructions and no count is ever approximate for want of
-//! room. Each row (destination, reason) has a flag that says "something was counted since the last look", so that a
-//! look at a quiet table costs one load per row.
+//! A dense table of counters: a refusal costs one atomic addition, and no count is ever approximate for want of room. Each
+//! row (destination, reason) has a flag that says "something was counted here", so that a look costs one load for each row
+//! that was never used.
 //!
-//! Why no count is left behind: a producer adds first (Relaxed) and then swaps the flag to true with Release. The taker
-//! swaps it to false with Acquire. Swaps of one flag form one release sequence, so the taker's swap synchronises with
-//! *every* producer whose swap came before it, not only with the last, and sees their additions; an addition whose swap
-//! comes later raises the flag again. (With a plain store in place of the producers' swap only the last producer's
-//! addition would be sure to be seen.)
+//! Why no count is left behind: a flag is raised by the first count of its row and never lowered. Whoever counts adds, and
+//! then sees the flag up or raises it; who looks later, with that call before its own, sees the flag up, too, because
+//! nothing takes it down, and so finds the addition. All of it is Relaxed: each access concerns one variable alone.
+//! (A flag that is lowered by each look needs a second read-modify-write in each count, or a count may find it up just
+//! before the look lowers it, and be missed by that look and by every later one.)
 
 use super::sync::{AtomicBool, AtomicUsize, Ordering, filled, step};
-use crate::item::{Category, Count, DropReason, Header};
+use crate::item::{Category, Count, DestinationId, DropReason, Header};
 use crate::limits::INTAKE_GATES;
 
 /// The model checker follows every atomic, so there the table shrinks and what is apart otherwise shares a counter.
@@ -22,7 +22,7 @@ const SIZE: (usize, usize, usize) = if cfg!(surgetank_loom) {
 };
 
 struct Row {
-    changed: AtomicBool,
+    used: AtomicBool,
     quantities: [AtomicUsize; SIZE.2],
 }
 
@@ -32,7 +32,7 @@ impl Losses {
     super::sync::const_fn! {
         pub(super) fn new() -> Self {
             Self(filled!(filled!(Row {
-                changed: AtomicBool::new(false),
+                used: AtomicBool::new(false),
                 quantities: filled!(AtomicUsize::new(0)),
             })))
         }
@@ -41,11 +41,30 @@ impl Losses {
     /// Counts both counts of `header` under `reason`.
     #[inline]
     pub(super) fn count_record(&self, header: &Header, reason: DropReason) {
-        let gate = gate_index(header.destination.index());
-        self.count(gate, header.count, reason);
-        if let Some(also) = header.also {
-            self.count(gate, also, reason);
+        self.count_both(header.destination, header.count, header.also, reason);
+    }
+
+    /// The same for both counts by themselves.
+    #[inline]
+    pub(super) fn count_both(
+        &self,
+        destination: DestinationId,
+        count: Count,
+        also: Option<Count>,
+        reason: DropReason,
+    ) {
+        let gate = gate_index(destination.index());
+        self.count(gate, count, reason);
+        if let Some(also) = also {
+            self.count_also(gate, also, reason);
         }
+    }
+
+    /// Apart: most records have one count.
+    #[cold]
+    #[inline(never)]
+    fn count_also(&self, gate: usize, also: Count, reason: DropReason) {
+        self.count(gate, also, reason);
     }
 
     /// Counts `count` under `reason`. Nothing happens for a quantity of 0.
@@ -65,8 +84,10 @@ impl Losses {
             sum.store(usize::MAX, Ordering::Relaxed);
         }
         step!();
-        // Release: pairs with the Acquire in `take`.
-        row.changed.swap(true, Ordering::Release);
+        if !row.used.load(Ordering::Relaxed) {
+            step!();
+            row.used.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Moves every quantity counted so far out of the table. Up to `INTAKE_GATES * DropReason::COUNT` flags are read,
@@ -74,13 +95,9 @@ impl Losses {
     pub(super) fn take(&self, mut each: impl FnMut(usize, Category, DropReason, u64)) {
         for (gate, rows) in self.0.iter().enumerate() {
             for (row, reason) in rows.iter().zip(DropReason::ALL) {
-                // Relaxed: only a hint; what matters is the swap.
-                if !row.changed.load(Ordering::Relaxed) {
+                if !row.used.load(Ordering::Relaxed) {
                     continue;
                 }
-                step!();
-                // Acquire: pairs with the Release of every producer that raised the flag (module docs).
-                row.changed.swap(false, Ordering::Acquire);
                 for (sum, category) in row.quantities.iter().zip(Category::ALL) {
                     step!();
                     if sum.load(Ordering::Relaxed) == 0 {

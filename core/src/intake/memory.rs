@@ -8,12 +8,16 @@ use super::sync::AtomicU32;
 use crate::item::Header;
 use crate::ring::ALIGN;
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::{ptr, slice};
 
 /// Bytes of a record's header: it stands in the ring as it stands elsewhere in memory, so that writing and reading it is a
 /// copy, and no byte of it has to be doubted.
 pub(super) const HEADER_BYTES: usize = size_of::<Header>();
+
+/// Bytes that [`Memory::write_short`] copies itself.
+const SHORT: usize = 128;
 
 /// A header's place in the ring is a multiple of [`ALIGN`].
 const _: () = assert!(align_of::<Header>() <= ALIGN && ALIGN <= align_of::<Word>());
@@ -43,28 +47,41 @@ impl Word {
     }
 }
 
-/// All the words of one intake.
+/// All the words of one intake, as one pointer: how many they are is known from elsewhere.
 #[derive(Clone, Copy)]
-pub(super) struct Memory<'a>(&'a [Word]);
+pub(super) struct Memory<'a> {
+    /// Of the whole slice, for writing, too: the bytes are in cells.
+    base: *mut u8,
+    #[cfg(debug_assertions)]
+    capacity: usize,
+    words: PhantomData<&'a [Word]>,
+}
+
+// SAFETY: it stands for a shared reference to the words, which are `Sync`.
+unsafe impl Send for Memory<'_> {}
+// SAFETY: the same.
+unsafe impl Sync for Memory<'_> {}
+impl UnwindSafe for Memory<'_> {}
+impl RefUnwindSafe for Memory<'_> {}
 
 impl<'a> Memory<'a> {
     #[inline]
     pub(super) fn new(words: &'a [Word]) -> Self {
-        Self(words)
-    }
-
-    /// Bytes; a power of two.
-    #[inline]
-    pub(super) const fn capacity(self) -> usize {
-        self.0.len().wrapping_mul(ALIGN)
+        Self {
+            base: words.as_ptr().cast_mut().cast(),
+            #[cfg(debug_assertions)]
+            capacity: words.len().wrapping_mul(ALIGN),
+            words: PhantomData,
+        }
     }
 
     #[inline]
     fn at(self, offset: usize, bytes: usize) -> *mut u8 {
-        debug_assert!(offset.saturating_add(bytes) <= self.capacity());
-        // The pointer may be used for all words and for writing: it comes from the whole slice, and the bytes are in
-        // cells.
-        self.0.as_ptr().cast_mut().cast::<u8>().wrapping_add(offset)
+        #[cfg(debug_assertions)]
+        assert!(offset.saturating_add(bytes) <= self.capacity);
+        #[cfg(not(debug_assertions))]
+        let _ = bytes;
+        self.base.wrapping_add(offset)
     }
 
     /// The word at `offset` in which a record is published.
@@ -88,6 +105,55 @@ impl<'a> Memory<'a> {
         // SAFETY: in bounds; the caller owns the destination, which no other reference can overlap: the source is
         // memory of the caller's caller.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset, bytes.len()), bytes.len()) }
+    }
+
+    /// Copies `bytes` to `offset`, where they are mostly few: up to [`SHORT`] without a call.
+    ///
+    /// # Safety
+    /// As for [`Memory::write`].
+    #[inline(always)]
+    pub(super) unsafe fn write_short(self, offset: usize, bytes: &[u8]) {
+        let (from, len) = (bytes.as_ptr(), bytes.len());
+        let to = self.at(offset, len);
+        // A piece at the front and one that ends where the bytes end; between them they may overlap.
+        // SAFETY: each piece lies within `bytes` by the length just asked for, and so within what the caller owns; the two
+        // do not overlap, for the source is memory of the caller's caller.
+        unsafe {
+            let piece = |at: usize| {
+                to.wrapping_add(at)
+                    .cast::<[u8; 16]>()
+                    .write(from.add(at).cast::<[u8; 16]>().read())
+            };
+            let short = |at: usize| {
+                to.wrapping_add(at)
+                    .cast::<[u8; 8]>()
+                    .write(from.add(at).cast::<[u8; 8]>().read())
+            };
+            if len > SHORT {
+                ptr::copy_nonoverlapping(from, to, len);
+            } else if len > 64 {
+                for at in [0, 16, 32, 48] {
+                    piece(at);
+                }
+                for back in [64, 48, 32, 16] {
+                    piece(len.wrapping_sub(back));
+                }
+            } else if len > 32 {
+                for at in [0, 16, len.wrapping_sub(32), len.wrapping_sub(16)] {
+                    piece(at);
+                }
+            } else if len >= 16 {
+                piece(0);
+                piece(len.wrapping_sub(16));
+            } else if len >= 8 {
+                short(0);
+                short(len.wrapping_sub(8));
+            } else {
+                for at in 0..len {
+                    to.wrapping_add(at).write(*from.add(at));
+                }
+            }
+        }
     }
 
     /// The `N` bytes at `offset`.

@@ -45,10 +45,6 @@ impl<'a> Memory<'a> {
         Self(words)
     }
 
-    pub(super) fn capacity(self) -> usize {
-        self.0.len() * ALIGN
-    }
-
     /// Each word that `offset..offset + len` touches, with the part of it and the same part counted from `offset`.
     fn parts(
         self,
@@ -76,6 +72,11 @@ impl<'a> Memory<'a> {
             word.bytes
                 .with_mut(|cell| unsafe { (&mut *cell)[within].copy_from_slice(&bytes[outer]) });
         }
+    }
+
+    pub(super) unsafe fn write_short(self, offset: usize, bytes: &[u8]) {
+        // SAFETY: the same as here.
+        unsafe { self.write(offset, bytes) }
     }
 
     fn copy_out(self, offset: usize, into: &mut [u8]) {

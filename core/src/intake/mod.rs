@@ -35,6 +35,8 @@
 //!    [`INTAKE_SHARE_PERCENT`](crate::limits::INTAKE_SHARE_PERCENT)), and moves the tail by compare-and-swap. The bytes
 //!    between the old and the new tail are its own now. A record never wraps: if it does not fit before the end of
 //!    memory the claim covers the rest of it, too, which is published as padding at once.
+//!    What is common (a record that fits, or a ring that is full) is decided by the first attempt, in the caller's own code;
+//!    the end of memory, a closed ring and a lost race take the long way, which looks anew.
 //! 2. *Write.* Length, header and payload, with plain stores. The commit word stays zero.
 //! 3. *Publish.* One swap (Release) puts the record's size and kind into the commit word. The bytes are the consumer's
 //!    from here on. Before that, room reserved and not used goes back to the ring if the tail still is where the claim
@@ -117,7 +119,7 @@ pub use memory::Word;
 pub use slot::{Slot, SlotFull};
 pub use storage::{CapacityError, SharedStorage};
 
-use crate::item::{CategorySet, Count, DropReason, Header, Outcome, Priority};
+use crate::item::{CategorySet, Count, DestinationId, DropReason, Header, Outcome, Priority};
 use crate::limits::INTAKE_GATES;
 use crate::ring::ALIGN;
 use core::fmt;
@@ -228,7 +230,7 @@ impl<S: SharedStorage> Intake<S> {
     /// Bytes of memory for records: headers, padding and 8 bytes per record included.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.ring().memory.capacity()
+        self.ring().capacity()
     }
 
     /// Bytes of the largest payload that can ever enter: half the capacity less 48.
@@ -253,6 +255,7 @@ impl<S: SharedStorage> Intake<S> {
     /// The gate of the destination with this index. Indices from `INTAKE_GATES - 1` on share the last one: publish to
     /// it only what holds for all of them.
     #[must_use]
+    #[inline]
     pub fn gate(&self, destination: usize) -> &Gate {
         let [first @ .., last] = &self.gates.0;
         first.get(destination).unwrap_or(last)
@@ -273,10 +276,33 @@ impl<S: SharedStorage> Intake<S> {
         } else {
             CategorySet::of(header.count.category)
         };
-        self.gate(header.destination.index())
-            .load()
-            .admits(categories, header.priority)
-            .inspect_err(|reason| self.refuse(header, *reason))
+        let gate = self.gate(header.destination.index()).load();
+        match gate.admits(categories, header.priority) {
+            Ok(()) => Ok(()),
+            // The common one, apart from the others: its row in the table is known when this is compiled.
+            Err(DropReason::RatelimitBackoff) => {
+                self.refuse(header, DropReason::RatelimitBackoff);
+                Err(DropReason::RatelimitBackoff)
+            }
+            Err(reason) => {
+                self.refuse_apart(header.destination, header.count, header.also, reason);
+                Err(reason)
+            }
+        }
+    }
+
+    /// As [`Intake::refuse`] for a record of those counts, and out of the way of the caller's code: a header that is known when
+    /// that is compiled need not lie in memory for it.
+    #[cold]
+    #[inline(never)]
+    pub fn refuse_apart(
+        &self,
+        destination: DestinationId,
+        count: Count,
+        also: Option<Count>,
+        reason: DropReason,
+    ) {
+        self.state.losses.0.count_both(destination, count, also, reason);
     }
 
     /// Counts a record that never came to be, refused before it was encoded.
@@ -344,29 +370,6 @@ impl<S: SharedStorage> Intake<S> {
     pub fn is_closed(&self) -> bool {
         // Relaxed: a figure.
         self.state.tail.0.position.load(Ordering::Relaxed) & CLOSED != 0
-    }
-}
-
-impl Ring<'_> {
-    fn push(self, header: &Header, payload: &[u8]) -> Pushed {
-        match self.claim(header, payload.len()) {
-            Ok(claim) => {
-                self.write_payload(&claim, 0, payload);
-                Pushed {
-                    outcome: Outcome::Queued,
-                    wake: self.commit(claim, payload.len()),
-                }
-            }
-            Err(reason) => self.refused(header, reason),
-        }
-    }
-
-    fn refused(self, header: &Header, reason: DropReason) -> Pushed {
-        self.state.losses.0.count_record(header, reason);
-        Pushed {
-            outcome: Outcome::Dropped(reason),
-            wake: false,
-        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! The producers' side of the protocol: claim, publish, give back. See the module's narrative.
 
+use super::Pushed;
 use super::losses::Losses;
 use super::memory::{HEADER_BYTES, Memory};
 use super::sync::{AtomicBool, AtomicU8, AtomicUsize, Line, Ordering, const_fn, step};
-use crate::item::{DropReason, Header, Priority};
+use crate::item::{DropReason, Header, Outcome, Priority};
 use crate::limits::{INTAKE_RESERVE_ATTEMPTS, INTAKE_SHARE_PERCENT};
-use crate::ring::{self, Place, align_up};
+use crate::ring::{self, Look, Place, align_up};
 
 /// Bytes of a record before its header: the commit word, then the payload's length, both of 32 bits in native order.
 pub(super) const PREFIX_BYTES: usize = 8;
@@ -50,6 +51,8 @@ pub(super) struct Tail {
     shares: [usize; Priority::COUNT],
     /// Bytes of the largest payload.
     pub(super) max_payload: usize,
+    /// Bytes of memory, a power of two.
+    pub(super) capacity: usize,
 }
 
 /// What the consumer writes.
@@ -85,6 +88,7 @@ impl State {
                     wake_owed: AtomicBool::new(false),
                     shares,
                     max_payload: (capacity / 2).saturating_sub(OVERHEAD_BYTES),
+                    capacity,
                 }),
                 head: Line(Head {
                     position: AtomicUsize::new(origin),
@@ -108,15 +112,31 @@ pub(super) struct Ring<'a> {
 pub(super) struct Claim {
     /// Start of the record.
     pub(super) position: usize,
+    /// Its place in memory.
+    at: usize,
     /// All of it, aligned.
     pub(super) total: usize,
+}
+
+/// What the first attempt to reserve came to.
+enum Attempt {
+    Claimed(Claim),
+    Refused(DropReason),
+    /// Closed, at the end of memory, or somebody else was faster: a closer look decides.
+    Unclear,
 }
 
 impl<'a> Ring<'a> {
     /// The place in memory of `position`.
     #[inline]
     pub(super) fn offset(self, position: usize) -> usize {
-        ring::offset(position, self.memory.capacity())
+        ring::offset(position, self.capacity())
+    }
+
+    /// Bytes of memory, a power of two.
+    #[inline]
+    pub(super) fn capacity(self) -> usize {
+        self.state.tail.0.capacity
     }
 
     /// Bytes in use, open slots and padding included.
@@ -124,7 +144,67 @@ impl<'a> Ring<'a> {
         // Head first: the difference is never negative, and at most too large by what was added in between.
         let head = self.state.head.0.position.load(Ordering::Relaxed);
         let tail = self.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED;
-        tail.wrapping_sub(head).min(self.memory.capacity())
+        tail.wrapping_sub(head).min(self.capacity())
+    }
+
+    /// All bytes of a record with that payload; `None` when it is too large.
+    #[inline]
+    fn total(self, payload: usize) -> Option<usize> {
+        (payload <= self.state.tail.0.max_payload).then(|| align_up(payload.wrapping_add(OVERHEAD_BYTES)))
+    }
+
+    /// How many bytes may be in use after a record of that priority.
+    #[inline]
+    fn share(self, priority: Priority) -> usize {
+        match self.state.tail.0.shares.get(priority.index()) {
+            Some(share) => *share,
+            None => 0,
+        }
+    }
+
+    /// Copies a record into the ring, or refuses and counts it.
+    #[inline]
+    pub(super) fn push(self, header: &Header, payload: &[u8]) -> Pushed {
+        if let Some(total) = self.total(payload.len()) {
+            match self.claim_at_once(header.priority, total) {
+                Attempt::Claimed(claim) => return self.put(claim, header, payload),
+                Attempt::Refused(reason) => return self.refused(header, reason),
+                Attempt::Unclear => {}
+            }
+        }
+        self.push_again(header, payload)
+    }
+
+    /// The rest of the way, where the first attempt did not decide it.
+    #[cold]
+    #[inline(never)]
+    fn push_again(self, header: &Header, payload: &[u8]) -> Pushed {
+        match self.claim_again(header.priority, payload.len()) {
+            Ok(claim) => self.put(claim, header, payload),
+            Err(reason) => self.refused(header, reason),
+        }
+    }
+
+    #[inline(always)]
+    fn put(self, claim: Claim, header: &Header, payload: &[u8]) -> Pushed {
+        self.write_header(&claim, header);
+        step!();
+        let at = claim.at.wrapping_add(OVERHEAD_BYTES);
+        // SAFETY: within the claim, which has room for exactly this payload and belongs to the caller.
+        unsafe { self.memory.write_short(at, payload) }
+        Pushed {
+            outcome: Outcome::Queued,
+            wake: self.commit(claim, payload.len()),
+        }
+    }
+
+    #[inline(always)]
+    fn refused(self, header: &Header, reason: DropReason) -> Pushed {
+        self.state.losses.0.count_record(header, reason);
+        Pushed {
+            outcome: Outcome::Dropped(reason),
+            wake: false,
+        }
     }
 
     /// Reserves room for a record of up to `payload` bytes and writes its header.
@@ -132,22 +212,64 @@ impl<'a> Ring<'a> {
     /// At most [`INTAKE_RESERVE_ATTEMPTS`] attempts.
     #[inline]
     pub(super) fn claim(self, header: &Header, payload: usize) -> Result<Claim, DropReason> {
-        let tail_cell = &self.state.tail.0.position;
-        let capacity = self.memory.capacity();
-        if payload > self.state.tail.0.max_payload {
-            return Err(DropReason::TooLarge);
-        }
-        let total = align_up(payload.wrapping_add(OVERHEAD_BYTES));
-        let share = match self.state.tail.0.shares.get(header.priority.index()) {
-            Some(share) => *share,
-            None => 0,
+        let first = match self.total(payload) {
+            Some(total) => self.claim_at_once(header.priority, total),
+            None => Attempt::Unclear,
         };
+        let claim = match first {
+            Attempt::Claimed(claim) => claim,
+            Attempt::Refused(reason) => return Err(reason),
+            Attempt::Unclear => self.claim_again(header.priority, payload)?,
+        };
+        self.write_header(&claim, header);
+        Ok(claim)
+    }
 
+    /// The first attempt to reserve `total` bytes, which mostly decides it: two loads, two comparisons and the exchange.
+    #[inline(always)]
+    fn claim_at_once(self, priority: Priority, total: usize) -> Attempt {
+        let tail_cell = &self.state.tail.0.position;
+        step!();
+        // Acquire: as in `claim_again`, for all three.
+        let tail = tail_cell.load(Ordering::Acquire);
+        if tail & CLOSED != 0 {
+            return Attempt::Unclear;
+        }
+        step!();
+        let head = self.state.head.0.position.load(Ordering::Acquire);
+        let at = match ring::look(tail, head, self.capacity(), total, self.share(priority)) {
+            Look::Fits(at) => at,
+            Look::Full => return Attempt::Refused(DropReason::QueueOverflow),
+            Look::Wraps => return Attempt::Unclear,
+        };
+        let end = tail.wrapping_add(total);
+        step!();
+        // When the head was read later than the tail, this fails: a tail never comes back to what lies behind the head.
+        match tail_cell.compare_exchange(tail, end, Ordering::AcqRel, Ordering::Relaxed) {
+            Err(_) => Attempt::Unclear,
+            Ok(_) if POSITIONS_REPEAT && !self.is_within_capacity(end) => {
+                Attempt::Refused(self.overtaken(tail, end))
+            }
+            Ok(_) => Attempt::Claimed(Claim {
+                position: tail,
+                at,
+                total,
+            }),
+        }
+    }
+
+    /// The further attempts.
+    #[cold]
+    #[inline(never)]
+    fn claim_again(self, priority: Priority, payload: usize) -> Result<Claim, DropReason> {
+        let total = self.total(payload).ok_or(DropReason::TooLarge)?;
+        let share = self.share(priority);
+        let tail_cell = &self.state.tail.0.position;
         step!();
         // Acquire: pairs with the Release of the reservation that made this tail, so that the head loaded below is no
         // older than the one which that reservation rested on, and the difference of the two means something.
         let mut tail = tail_cell.load(Ordering::Acquire);
-        for _ in 0..INTAKE_RESERVE_ATTEMPTS {
+        for _ in 1..INTAKE_RESERVE_ATTEMPTS {
             if tail & CLOSED != 0 {
                 return Err(DropReason::Closed);
             }
@@ -155,7 +277,7 @@ impl<'a> Ring<'a> {
             // Acquire: pairs with the Release store in `Consumer::release`. What is free by this position was zeroed
             // before it was released, and the zeroing is now over for us.
             let head = self.state.head.0.position.load(Ordering::Acquire);
-            let padding = match ring::place(tail, head, capacity, total, share) {
+            let padding = match ring::place(tail, head, self.capacity(), total, share) {
                 Place::After(padding) => padding,
                 Place::Full => return Err(DropReason::QueueOverflow),
                 Place::Stale => {
@@ -173,19 +295,26 @@ impl<'a> Ring<'a> {
                 Err(now) => tail = now,
                 Ok(_) => {
                     if POSITIONS_REPEAT && !self.is_within_capacity(end) {
-                        let _ = tail_cell.compare_exchange(end, tail, Ordering::Release, Ordering::Relaxed);
-                        return Err(DropReason::InternalSdkError);
+                        return Err(self.overtaken(tail, end));
                     }
                     if padding > 0 {
                         self.publish_padding(tail, padding, position);
                     }
-                    let claim = Claim { position, total };
-                    self.write_header(&claim, header);
-                    return Ok(claim);
+                    let at = self.offset(position);
+                    return Ok(Claim { position, at, total });
                 }
             }
         }
         Err(DropReason::QueueOverflow)
+    }
+
+    /// Gives back a claim, of which no byte was written, that overlaps bytes in use.
+    #[cold]
+    #[inline(never)]
+    fn overtaken(self, tail: usize, end: usize) -> DropReason {
+        let tail_cell = &self.state.tail.0.position;
+        let _ = tail_cell.compare_exchange(end, tail, Ordering::Release, Ordering::Relaxed);
+        DropReason::InternalSdkError
     }
 
     /// True unless [`claim`](Self::claim) would now find the ring filled up to the share of this lane.
@@ -194,8 +323,7 @@ impl<'a> Ring<'a> {
         let tail = self.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED;
         let head = self.state.head.0.position.load(Ordering::Relaxed);
         let total = align_up(payload.wrapping_add(OVERHEAD_BYTES));
-        let share = self.state.tail.0.shares.get(priority.index()).copied();
-        let place = ring::place(tail, head, self.memory.capacity(), total, share.unwrap_or(0));
+        let place = ring::place(tail, head, self.capacity(), total, self.share(priority));
         !matches!(place, Place::Full)
     }
 
@@ -204,7 +332,7 @@ impl<'a> Ring<'a> {
         step!();
         // Acquire: as in `claim`; this is the position that makes the memory ours.
         let head = self.state.head.0.position.load(Ordering::Acquire);
-        end.wrapping_sub(head) <= self.memory.capacity()
+        end.wrapping_sub(head) <= self.capacity()
     }
 
     /// Publishes `padding` bytes at `position`. If the consumer slept until this word is published, its mark moves on
@@ -212,7 +340,7 @@ impl<'a> Ring<'a> {
     #[inline(never)]
     fn publish_padding(self, position: usize, padding: usize, record: usize) {
         step!();
-        if self.publish(position, padding as u32 | PADDING) {
+        if self.publish(self.offset(position), padding as u32 | PADDING) {
             step!();
             // SAFETY: the record at `record` is ours and not published.
             let word = unsafe { self.memory.commit_word(self.offset(record)) };
@@ -222,11 +350,11 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Publishes the record at `position`; true when the consumer sleeps until exactly this happened.
+    /// Publishes the record at this place in memory; true when the consumer sleeps until exactly this happened.
     #[inline]
-    fn publish(self, position: usize, word: u32) -> bool {
+    fn publish(self, at: usize, word: u32) -> bool {
         // SAFETY: the record that starts here is the caller's until this swap.
-        let cell = unsafe { self.memory.commit_word(self.offset(position)) };
+        let cell = unsafe { self.memory.commit_word(at) };
         // Release: pairs with the Acquire load in `Consumer::drain`; everything written to the record is visible to
         // who reads this word. A swap, for it also takes the consumer's mark: either the consumer's came
         // first and we see its mark, or ours came first and it sees ours and stays awake (`Consumer::sleep`).
@@ -237,14 +365,14 @@ impl<'a> Ring<'a> {
     #[inline]
     pub(super) fn write_header(self, claim: &Claim, header: &Header) {
         step!();
-        let at = self.offset(claim.position).wrapping_add(PREFIX_BYTES);
+        let at = claim.at.wrapping_add(PREFIX_BYTES);
         // SAFETY: within the claim, which is aligned, at least OVERHEAD_BYTES long and belongs to the caller.
         unsafe { self.memory.write_header(at, header) }
     }
 
     /// The header of a claim that is not published.
     pub(super) fn read_header(self, claim: &Claim) -> Header {
-        let at = self.offset(claim.position).wrapping_add(PREFIX_BYTES);
+        let at = claim.at.wrapping_add(PREFIX_BYTES);
         // SAFETY: within the claim, which belongs to the caller, and whose header was written when it was made.
         unsafe { self.memory.read_header(at) }
     }
@@ -274,7 +402,7 @@ impl<'a> Ring<'a> {
         'a: 'b,
     {
         debug_assert!(OVERHEAD_BYTES + written <= claim.total);
-        let at = self.offset(claim.position).wrapping_add(OVERHEAD_BYTES);
+        let at = claim.at.wrapping_add(OVERHEAD_BYTES);
         // SAFETY: within the claim, which belongs to the caller and stays borrowed for as long as the reference.
         unsafe { self.memory.bytes_mut(at, written) }
     }
@@ -292,11 +420,11 @@ impl<'a> Ring<'a> {
             claim.total
         };
         step!();
-        let at = self.offset(claim.position).wrapping_add(LENGTH_AT);
+        let at = claim.at.wrapping_add(LENGTH_AT);
         // SAFETY: within the claim, which belongs to the caller.
         unsafe { self.memory.write(at, &(written as u32).to_ne_bytes()) }
         step!();
-        let wake = self.publish(claim.position, total as u32 | RECORD);
+        let wake = self.publish(claim.at, total as u32 | RECORD);
         step!();
         self.settle_wake(wake)
     }
@@ -304,7 +432,7 @@ impl<'a> Ring<'a> {
     /// Gives a claim up, of which `written` bytes of payload may be written; true when the consumer is to be woken.
     pub(super) fn discard(self, claim: Claim, written: usize) -> bool {
         step!();
-        let at = self.offset(claim.position).wrapping_add(LENGTH_AT);
+        let at = claim.at.wrapping_add(LENGTH_AT);
         // SAFETY: within the claim, which belongs to the caller. The commit word stays as it is: it may carry the
         // consumer's mark, for whoever starts a record here next.
         unsafe {
@@ -315,7 +443,7 @@ impl<'a> Ring<'a> {
             return false;
         }
         step!();
-        let wake = self.publish(claim.position, claim.total as u32 | DISCARDED);
+        let wake = self.publish(claim.at, claim.total as u32 | DISCARDED);
         step!();
         self.settle_wake(wake)
     }

@@ -134,6 +134,28 @@ fn a_record_comes_out_as_it_went_in() {
 }
 
 #[test]
+fn records_of_every_length_come_out_as_they_went_in() {
+    let intake = heap(2048);
+    let lengths = (0..=140).chain([255, 256, 257, 500]);
+    for len in lengths.step_by(if cfg!(miri) { 7 } else { 1 }) {
+        let payload: Vec<u8> = (0..len).map(|at| (at * 7 + len) as u8 | 1).collect();
+        assert!(queued(intake.push(&error(), &payload)));
+        // Copied to its own room and no further.
+        let ring = intake.ring();
+        let (start, taken) = (
+            intake.state.head.0.position.load(Ordering::Relaxed),
+            OVERHEAD_BYTES + len,
+        );
+        let (at, rest) = (ring.offset(start), taken.next_multiple_of(ALIGN) - taken);
+        if at + taken + rest <= intake.capacity() {
+            assert!(ring.memory.is_zero(at + taken, rest), "{len}");
+        }
+        assert_eq!(drain_payloads(&intake), [payload], "{len}");
+    }
+    assert_free_memory_is_zero(&intake);
+}
+
+#[test]
 fn memory_is_used_again_lap_after_lap() {
     let intake = heap(256);
     let rounds = if cfg!(miri) { 20 } else { 500 };
