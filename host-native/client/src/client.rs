@@ -162,10 +162,17 @@ impl Process {
 impl Process {
     /// Apart from its caller, for which a refusal is then a few instructions.
     #[inline(never)]
-    fn event(&self, event: &sentry::Event<'_>, header: &Header, context: &SentryContext) -> Capture {
+    fn event(
+        &self,
+        event: &sentry::Event<'_>,
+        destination: DestinationId,
+        context: &SentryContext,
+    ) -> Capture {
         let id = self.ids.event_id();
         let encoded = sentry::encoded_event(event, id, wall(), context);
-        let outcome = self.delivery.record_admitted(header, &encoded);
+        let outcome = self
+            .delivery
+            .record_admitted(&error_header(destination), &encoded);
         Capture { id, outcome }
     }
 }
@@ -174,10 +181,7 @@ impl Inner {
     /// The state of this process, or why there is none.
     #[inline]
     fn process(&self) -> Result<&Process, DropReason> {
-        match self.processes.get() {
-            Some(process) => Ok(process),
-            None => self.after_fork(),
-        }
+        self.processes.get_or(|| self.after_fork())
     }
 
     /// Makes identifiers; in a child that has no state of its own, those of its parent, for records that are dropped.
@@ -187,6 +191,7 @@ impl Inner {
 
     /// Gives a fork's child a state of its own.
     #[cold]
+    #[inline(never)]
     fn after_fork(&self) -> Result<&Process, DropReason> {
         if self.closed.load(Ordering::Acquire) {
             return Err(DropReason::Closed);
@@ -247,6 +252,7 @@ impl Client {
         self.otlp(signal).is_some()
     }
 
+    #[inline]
     pub(crate) fn sentry(&self) -> Option<(DestinationId, &SentryContext)> {
         let context = self.inner.plan.sentry.as_ref()?;
         Some((DestinationId::new(0, 0), context))
@@ -348,12 +354,13 @@ impl Client {
     // ---- Sentry ----------------------------------------------------------------------------------------------------
 
     /// Records an event.
+    #[inline]
     pub fn event(&self, event: &sentry::Event<'_>) -> Capture {
         let Some((destination, context)) = self.sentry() else {
             return Capture::refused(OFF);
         };
         match self.admitted(&error_header(destination)) {
-            Ok(process) => process.event(event, &error_header(destination), context),
+            Ok(process) => process.event(event, destination, context),
             Err(reason) => Capture::refused(Outcome::Dropped(reason)),
         }
     }

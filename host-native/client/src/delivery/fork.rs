@@ -60,6 +60,7 @@ impl<T: Send + Sync> PerProcess<T> {
         }
     }
 
+    #[inline]
     fn stamped(&self) -> &Stamped<T> {
         // SAFETY: the pointer came from a box, and is freed only by `drop`, which has `self` alone.
         unsafe { &*self.current.load(Ordering::Acquire) }
@@ -71,11 +72,20 @@ impl<T: Send + Sync> PerProcess<T> {
         &self.stamped().state
     }
 
-    /// The state of this process; `None` in a child that has made none yet. Two loads and a comparison.
-    #[inline]
+    /// The state of this process; `None` in a child that has made none yet.
     pub(crate) fn get(&self) -> Option<&T> {
+        self.get_or(|| Err(())).ok()
+    }
+
+    /// The state of this process, or what `child` says in a child that has made none yet. Two loads and a comparison.
+    #[inline]
+    pub(crate) fn get_or<'a, E>(&'a self, child: impl FnOnce() -> Result<&'a T, E>) -> Result<&'a T, E> {
         let stamped = self.stamped();
-        (stamped.generation == generation()).then_some(&stamped.state)
+        if stamped.generation == generation() {
+            Ok(&stamped.state)
+        } else {
+            child()
+        }
     }
 
     /// The state of this process, which `make` makes in a child that has none yet. Several threads may come here at

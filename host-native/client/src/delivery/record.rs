@@ -83,17 +83,15 @@ impl<E: Exporter> Delivery<E> {
     /// Whether the record may enter; a refusal is counted.
     #[inline(always)]
     pub(crate) fn admits(&self, header: &Header) -> Result<(), DropReason> {
+        // The gate first: what it refuses costs no look at the thread.
+        self.shared.intake.admit(header)?;
         if on_delivery_thread() {
-            return Err(self.reentrant(header));
+            let reason = DropReason::Reentrant;
+            let intake = &self.shared.intake;
+            intake.refuse_apart(header.destination, header.count, header.also, reason);
+            return Err(reason);
         }
-        self.shared.intake.admit(header)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn reentrant(&self, header: &Header) -> DropReason {
-        self.shared.intake.refuse(header, DropReason::Reentrant);
-        DropReason::Reentrant
+        Ok(())
     }
 
     /// The same for callers who have a long way to the bytes: `record` asks again.
