@@ -1,5 +1,6 @@
 //! Support for the tests in `tests/`; the tests themselves are the binaries there.
 
+pub mod built;
 pub mod fuzz;
 pub mod model;
 pub mod process;

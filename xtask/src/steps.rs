@@ -37,11 +37,16 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "clippy",
         shows: "no lint fires, in any target, with all features",
-        tools: &[Tool::Component("clippy")],
+        tools: &[Tool::Component("clippy"), CORTEX_M4F, CORTEX_M0],
         lines: &[
             "cargo clippy --workspace --all-targets --all-features -- -D warnings",
             // What ordinary runs of the tests leave out.
-            "cargo clippy --package surgetank-tests --test e2e --test envoy -- -D warnings",
+            "cargo clippy --package surgetank-tests --test e2e --test envoy --test serial -- -D warnings",
+            // Programs for other processors.
+            "cargo clippy --release --manifest-path tests/hosts/firmware/Cargo.toml --target-dir target/firmware \
+             --target thumbv7em-none-eabihf --target thumbv6m-none-eabi -- -D warnings",
+            "cargo clippy --release --manifest-path examples/embedded-serial/Cargo.toml --target-dir target/firmware \
+             --target thumbv7em-none-eabihf --target thumbv6m-none-eabi -- -D warnings",
         ],
         then: None,
     },
@@ -161,6 +166,20 @@ pub(crate) const STEPS: &[Step] = &[
             "cargo clippy --package surgetank-proxy --lib --target wasm32-unknown-unknown -- -D warnings",
             "cargo xtask wasm --only surgetank-envoy",
             "cargo test --workspace --all-features --test envoy",
+        ],
+        then: None,
+    },
+    Step {
+        name: "serial",
+        shows: "the example for Cortex-M, in QEMU, with the gateway: no record lost or doubled over a line that is cut, \
+                limits obeyed, losses told, memory within its budget",
+        tools: &[CORTEX_M4F, CORTEX_M0, QEMU_ARM],
+        lines: &[
+            "cargo fmt --manifest-path examples/embedded-serial/Cargo.toml --check",
+            "cargo build --release --manifest-path examples/embedded-serial/Cargo.toml --target-dir target/firmware \
+             --target thumbv7em-none-eabihf --target thumbv6m-none-eabi",
+            "cargo test --workspace --all-features --no-run",
+            "cargo test --workspace --all-features --test serial",
         ],
         then: None,
     },

@@ -1,15 +1,15 @@
 //! The sidecar as a user runs it: the built program, its ready line, its commands, its end.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use surgetank_tests::upstream::{PATIENCE, now};
 use tempfile::TempDir;
 
+use surgetank_tests::built::sidecar;
 use surgetank_tests::process::{Process, clear_environment};
 
 /// A running sidecar.
@@ -35,7 +35,7 @@ impl Sidecar {
     #[track_caller]
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the store");
-        let mut command = Command::new(program());
+        let mut command = Command::new(sidecar());
         command
             .args([
                 "run",
@@ -81,7 +81,7 @@ impl Sidecar {
     }
 
     fn command_line(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(sidecar());
         command
             .args(arguments)
             .arg("--data-dir")
@@ -132,47 +132,4 @@ impl Stopped {
             .filter_map(|loss| loss["quantity"].as_u64())
             .sum()
     }
-}
-
-/// The program, built by cargo beside this test's own: `cargo test --workspace` has just built it.
-#[track_caller]
-pub(crate) fn program() -> PathBuf {
-    let own = std::env::current_exe().expect("a test knows its own path");
-    let folder = own
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests lie in target/*/deps");
-    let path = folder.join("surgetank");
-    let how = "build it with `cargo build --package surgetank-sidecar`";
-    let built = modified(&path).unwrap_or_else(|| panic!("{} is not there; {how}", path.display()));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let sources = ["core/src", "host-native/client/src", "host-native/sidecar/src"];
-    let newer = sources
-        .iter()
-        .find_map(|folder| newer_file(&root.join(folder), built));
-    assert!(
-        newer.is_none(),
-        "{} is older than {}; {how}",
-        path.display(),
-        newer.unwrap_or_default().display()
-    );
-    path
-}
-
-/// A file in a folder that was changed after `time`.
-fn newer_file(folder: &Path, time: SystemTime) -> Option<PathBuf> {
-    let entries = folder.read_dir().expect("a folder of sources");
-    entries.flatten().map(|entry| entry.path()).find_map(|path| {
-        if path.is_dir() {
-            newer_file(&path, time)
-        } else {
-            modified(&path)
-                .is_none_or(|changed| changed > time)
-                .then_some(path)
-        }
-    })
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata().ok()?.modified().ok()
 }

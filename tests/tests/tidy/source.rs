@@ -6,6 +6,7 @@ use crate::{File, assert_none, files, files_ending, text_of};
 #[rustfmt::skip]
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("core/src/intake/", "records of many threads share one byte ring"),
+    ("examples/embedded-serial/src/board.rs", "registers of a microcontroller, and the linker's symbols"),
     ("host-native/client/src/client/tests.rs", "forks"),
     ("host-native/client/src/delivery/fork.rs", "a handler that runs in a fork's child, and the state it replaces"),
     ("host-native/client/src/delivery/thread.rs", "the signal mask of the delivery thread"),
