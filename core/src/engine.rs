@@ -157,6 +157,7 @@ impl<S: Storage> Engine<S> {
         Ok(Self { state, storage })
     }
 
+    #[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
     fn core(&mut self, now: Instant) -> Core<'_> {
         if now < self.state.now {
             self.state.counters.clock_steps_back = self.state.counters.clock_steps_back.saturating_add(1);
@@ -429,7 +430,7 @@ impl<S: Storage> Engine<S> {
                 );
             }
         }
-        Category::ALL.into_iter().zip(held)
+        Category::ALL.iter().copied().zip(held)
     }
 
     /// The storage, its content being of no more use.

@@ -56,7 +56,8 @@ pub fn encode(header: &Header) -> [u8; HEADER_BYTES] {
 
 /// Reads what [`encode`] wrote; `None` when a number names nothing, which only corrupted memory can cause.
 #[must_use]
-#[inline]
+#[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
+#[cfg_attr(not(any(target_arch = "wasm32", target_os = "none")), inline)]
 pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
     let mut words = [0; 4];
     let (chunks, _) = bytes.as_chunks();

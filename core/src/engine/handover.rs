@@ -236,7 +236,7 @@ impl<S: Storage> Engine<S> {
             *sum = quantity;
         }
         let mut missing = 0u64;
-        for (category, held) in Category::ALL.into_iter().zip(held) {
+        for (category, held) in Category::ALL.iter().copied().zip(held) {
             let core = self.core(now);
             core.state.totals.cover(category, held);
             let lost = core.state.totals.of(category).queued().saturating_sub(held);

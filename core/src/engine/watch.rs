@@ -137,28 +137,33 @@ impl Core<'_> {
             queue_full: self.state.queue.free() == 0,
             fill_permille: self.fill().permille(),
             sampled_overflows: overflows.into_iter().fold(0, u64::saturating_add),
-            any_limited: self
-                .in_use()
-                .any(|destination| !destination.limits.limited_at(now).is_empty()),
+            any_limited: self.is_any_limited(),
             sampled_limited_until: self.in_use().filter_map(limit_of).max(),
-            breaker_open: self
-                .in_use()
-                .any(|destination| destination.breaker.state() != BreakerState::Closed),
+            breaker_open: self.is_any_breaker_open(),
             stalled: self.state.watch.stalled,
         }
     }
 
-    fn signals(&self) -> Signals {
+    #[inline(never)]
+    fn is_any_limited(&self) -> bool {
         let now = self.state.now;
+        self.in_use()
+            .any(|destination| !destination.limits.limited_at(now).is_empty())
+    }
+
+    #[inline(never)]
+    fn is_any_breaker_open(&self) -> bool {
+        self.in_use()
+            .any(|destination| destination.breaker.state() != BreakerState::Closed)
+    }
+
+    #[inline(never)]
+    fn signals(&self) -> Signals {
         Signals {
             fill_permille: self.fill().permille(),
             memory_permille: self.state.watch.probe.memory_permille,
-            limited: self
-                .in_use()
-                .any(|destination| !destination.limits.limited_at(now).is_empty()),
-            breaker_open: self
-                .in_use()
-                .any(|destination| destination.breaker.state() != BreakerState::Closed),
+            limited: self.is_any_limited(),
+            breaker_open: self.is_any_breaker_open(),
             stalled: self.state.watch.stalled,
             open_slot: self.state.watch.probe.oldest_open_slot,
             downsampling: self.state.monitor.factor() > 0,

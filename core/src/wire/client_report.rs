@@ -189,11 +189,14 @@ impl Reader {
                 }
             }
             (Token::Key, 3) => {
-                self.field = match self.text.get() {
-                    Some(b"reason") => Field::Reason,
-                    Some(b"category") => Field::Category,
-                    Some(b"quantity") => Field::Quantity,
-                    _ => Field::Other,
+                self.field = if self.text.is("reason") {
+                    Field::Reason
+                } else if self.text.is("category") {
+                    Field::Category
+                } else if self.text.is("quantity") {
+                    Field::Quantity
+                } else {
+                    Field::Other
                 };
             }
             (Token::Text, 3) => match self.field {

@@ -118,6 +118,7 @@ const MONTHS: [&[u8; 3]; 12] = [
 struct Text<'a>(&'a [u8]);
 
 impl Text<'_> {
+    #[inline(never)]
     fn literal(&mut self, expected: &[u8]) -> Option<()> {
         self.0 = self.0.strip_prefix(expected)?;
         Some(())
@@ -143,13 +144,12 @@ impl Text<'_> {
         Some(())
     }
 
+    #[inline(never)]
     fn month(&mut self) -> Option<u64> {
         let (name, rest) = self.0.split_first_chunk::<3>()?;
         self.0 = rest;
-        (1_u64..)
-            .zip(MONTHS)
-            .find(|(_, month)| *month == name)
-            .map(|(number, _)| number)
+        let before = MONTHS.iter().position(|month| *month == name)?;
+        Some((before as u64).saturating_add(1))
     }
 
     fn digit(&mut self) -> Option<u64> {
@@ -158,6 +158,7 @@ impl Text<'_> {
         decimal_digit(*first).map(u64::from)
     }
 
+    #[inline(never)]
     fn two_digits(&mut self) -> Option<u64> {
         let tens = self.digit()?;
         let units = self.digit()?;

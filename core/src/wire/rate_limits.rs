@@ -20,6 +20,7 @@
 //! category means all of them, known or not; unknown names are left out, and a group of only unknown ones limits
 //! nothing. A missing or unknown scope is the narrowest, the key. Fields after the namespaces are ignored.
 
+use super::split::trimmed;
 use core::fmt;
 
 use super::{retry_after, seconds};
@@ -206,7 +207,7 @@ fn without_header(response: &Response<'_>) -> Option<Limit<'static>> {
 
 /// `Retry-After` as a rate limit: any decimal number of seconds, or a date.
 fn retry_after_limit(value: &[u8], wall: UnixTime) -> Option<Duration> {
-    match seconds::rounded_up(value.trim_ascii()) {
+    match seconds::rounded_up(trimmed(value)) {
         Some(seconds) => Some(duration(seconds)),
         None => retry_after::parse(value, wall),
     }
@@ -262,7 +263,7 @@ impl<'a> Groups<'a> {
                 }
                 None => line,
             };
-            let text = text.trim_ascii();
+            let text = trimmed(text);
             if !text.is_empty() {
                 self.groups = self.groups.checked_sub(1)?;
                 return Some(text);
@@ -303,16 +304,15 @@ impl<'a> Iterator for Groups<'a> {
 }
 
 fn parse_group(text: &[u8]) -> Option<Limit<'_>> {
-    let mut fields = text.split(|byte| *byte == b':').map(<[u8]>::trim_ascii);
-    let seconds = seconds::rounded_up(fields.next()?)?;
-    let target = parse_categories(fields.next().unwrap_or_default());
-    let scope = Scope::from_name(fields.next().unwrap_or_default());
-    let reason = fields.next().unwrap_or_default();
-    let namespaces = fields.next().unwrap_or_default();
+    let mut fields: [&[u8]; 5] = [&[]; 5];
+    for (field, text) in fields.iter_mut().zip(text.split(|byte| *byte == b':')) {
+        *field = trimmed(text);
+    }
+    let [seconds, categories, scope, reason, namespaces] = fields;
     Some(Limit {
-        target,
-        duration: duration(seconds),
-        scope,
+        duration: duration(seconds::rounded_up(seconds)?),
+        target: parse_categories(categories),
+        scope: Scope::from_name(scope),
         reason: core::str::from_utf8(reason)
             .ok()
             .filter(|reason| !reason.is_empty()),
@@ -339,7 +339,7 @@ fn parse_categories(text: &[u8]) -> Target {
 /// The tokens between separators, without white space around them and without empty ones.
 fn tokens(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> + Clone {
     text.split(move |byte| *byte == separator)
-        .map(<[u8]>::trim_ascii)
+        .map(trimmed)
         .filter(|token| !token.is_empty())
 }
 

@@ -3,6 +3,7 @@
 //! The value is either whole seconds or an HTTP-date. The wall clock serves only to turn a date into a delay; what
 //! follows is counted on the monotonic clock.
 
+use super::split::trimmed;
 use super::{hex, http_date};
 use crate::limits::MAX_RETRY_AFTER_BYTES;
 use crate::time::{Duration, UnixTime};
@@ -17,7 +18,7 @@ use crate::time::{Duration, UnixTime};
 /// Cost: reads the value once.
 #[must_use]
 pub fn parse(value: &[u8], wall: UnixTime) -> Option<Duration> {
-    let value = value.trim_ascii();
+    let value = trimmed(value);
     if value.len() > MAX_RETRY_AFTER_BYTES {
         return None;
     }

@@ -19,8 +19,8 @@ pub(super) fn rounded_up(text: &[u8]) -> Option<u64> {
         Some((b'+', rest)) => (false, rest),
         _ => (false, text),
     };
-    let is = |word: &[u8]| text.eq_ignore_ascii_case(word);
-    if is(b"inf") || is(b"infinity") || is(b"nan") {
+    let words: [&[u8]; 3] = [b"inf", b"infinity", b"nan"];
+    if words.iter().any(|word| text.eq_ignore_ascii_case(word)) {
         return Some(0);
     }
     let number = Number::read(text)?;
@@ -104,6 +104,7 @@ fn exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { size.saturating_neg() } else { size })
 }
 
+#[inline(never)]
 fn leading_digits(text: &[u8]) -> (&[u8], &[u8]) {
     let length = text
         .iter()

@@ -3,6 +3,12 @@
 //! The standard library's searches in `str` keep a path to a panic that the compiler cannot rule out; a walk over the
 //! bytes has none. An ASCII byte is never a part of another character, so every split is between characters.
 
+/// `text` without white space around it. One copy, where the standard library's is one for each use.
+#[inline(never)]
+pub(super) fn trimmed(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
+}
+
 /// What stands before and after the first `byte`, which is ASCII; `None` when it does not occur.
 pub(super) fn at_first(text: &str, byte: u8) -> Option<(&str, &str)> {
     around(text, text.bytes().position(|one| one == byte)?)

@@ -7,11 +7,23 @@ use crate::error::Error;
 #[derive(Clone)]
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
+    is_short: bool,
 }
 
 impl<'a> Fields<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self {
+            rest: bytes,
+            is_short: false,
+        }
+    }
+
+    /// An error when something was asked for that the input was too short for; what was given then is zero.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.is_short {
+            return Err(Error::malformed("the input ends too early"));
+        }
+        Ok(())
     }
 
     /// The next field, `None` at the end.
@@ -20,28 +32,29 @@ impl<'a> Fields<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let tag = self.word()?;
-        let length = self.word()? as usize;
+        let (tag, length) = (self.word(), self.word() as usize);
+        self.check()?;
         Ok(Some((tag, self.take(length)?)))
     }
 
     #[inline(never)]
-    pub(crate) fn word(&mut self) -> Result<u32, Error> {
-        self.array().map(u32::from_le_bytes)
+    pub(crate) fn word(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
     }
 
     #[inline(never)]
-    pub(crate) fn long(&mut self) -> Result<u64, Error> {
-        self.array().map(u64::from_le_bytes)
+    pub(crate) fn long(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
     }
 
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let (array, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(Error::malformed("the input ends too early"))?;
-        self.rest = rest;
-        Ok(*array)
+    pub(crate) fn array<const N: usize>(&mut self) -> [u8; N] {
+        if let Some((array, rest)) = self.rest.split_first_chunk() {
+            self.rest = rest;
+            *array
+        } else {
+            self.is_short = true;
+            [0; N]
+        }
     }
 
     /// Everything that is left.

@@ -91,6 +91,7 @@ impl Instance {
     }
 
     /// The engine, for a call that may change it: no state is moved from now on.
+    #[inline(never)]
     fn running(&mut self) -> Answer<&mut Engine<SliceStorage<'static>>> {
         let life = self.life.as_mut().ok_or(NOT_INITIALIZED)?;
         match life.phase {

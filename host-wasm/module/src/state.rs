@@ -112,71 +112,75 @@ pub(crate) fn write(piece: Piece<Chunks<'_>>, out: &mut Out<'_>) {
 /// Reads a piece.
 pub(crate) fn read(bytes: &[u8]) -> Result<Piece<&[u8]>, Error> {
     let mut from = Fields::new(bytes);
-    let kind = from.word()?;
-    let piece = match kind {
+    let piece = read_from(&mut from);
+    from.check()?;
+    if from.rest().is_empty() {
+        piece
+    } else {
+        piece.and(Err(Error::malformed("the piece is longer than its kind allows")))
+    }
+}
+
+fn read_from<'a>(from: &mut Fields<'a>) -> Result<Piece<&'a [u8]>, Error> {
+    Ok(match from.word() {
         WHOLE => {
-            if from.word()? != STATE {
+            if from.word() != STATE {
                 return Err(Error::malformed("the state is of another version"));
             }
             Piece::Whole {
                 counters: Counters {
-                    stale_answers: from.word()?,
-                    stalls: from.word()?,
-                    clock_steps_back: from.word()?,
-                    notices_lost: from.word()?,
+                    stale_answers: from.word(),
+                    stalls: from.word(),
+                    clock_steps_back: from.word(),
+                    notices_lost: from.word(),
                 },
-                unlisted: from.long()?,
-                unreported: from.long()?,
-                request_generation: from.word()?,
+                unlisted: from.long(),
+                unreported: from.long(),
+                request_generation: from.word(),
             }
         }
         SUMS => Piece::Sums {
-            category: category(from.word()?)?,
+            category: category(from.word())?,
             totals: CategoryTotals {
-                recorded: from.long()?,
-                delivered: from.long()?,
-                dropped: from.long()?,
+                recorded: from.long(),
+                delivered: from.long(),
+                dropped: from.long(),
             },
         },
         DROPPED => Piece::Dropped(ReasonTotal {
-            category: category(from.word()?)?,
-            reason: reason(from.word()?)?,
-            quantity: from.long()?,
+            category: category(from.word())?,
+            reason: reason(from.word())?,
+            quantity: from.long(),
         }),
         DESTINATION => Piece::Destination {
-            id: DestinationId::from_bits(from.word()?),
-            paused_until: Instant::from_micros(from.long()?),
+            id: DestinationId::from_bits(from.word()),
+            paused_until: Instant::from_micros(from.long()),
             config: settings::destination(Fields::new(from.rest()), Unknown::PassOver)?,
         },
         LIMIT => Piece::Limit {
-            destination: DestinationId::from_bits(from.word()?),
-            category: match from.word()? {
+            destination: DestinationId::from_bits(from.word()),
+            category: match from.word() {
                 EVERY_CATEGORY => None,
                 one => Some(category(one)?),
             },
-            scope: named(&SCOPES, u64::from(from.word()?))
+            scope: named(&SCOPES, u64::from(from.word()))
                 .ok_or(Error::malformed("a number names no scope"))?,
-            until: Instant::from_micros(from.long()?),
+            until: Instant::from_micros(from.long()),
         },
         LOSS => Piece::Loss {
-            destination: DestinationId::from_bits(from.word()?),
-            category: category(from.word()?)?,
-            reason: reason(from.word()?)?,
-            quantity: from.long()?,
+            destination: DestinationId::from_bits(from.word()),
+            category: category(from.word())?,
+            reason: reason(from.word())?,
+            quantity: from.long(),
         },
         RECORD => Piece::Record {
-            header: decode(&from.array()?).ok_or(BAD_HEADER)?,
-            recorded_at: Instant::from_micros(from.long()?),
-            removed: CategorySet::from_bits(from.long()?),
+            header: decode(&from.array()).ok_or(BAD_HEADER)?,
+            recorded_at: Instant::from_micros(from.long()),
+            removed: CategorySet::from_bits(from.long()),
             payload: from.rest(),
         },
         _ => return Err(Error::malformed("there is no piece of that kind")),
-    };
-    if from.rest().is_empty() {
-        Ok(piece)
-    } else {
-        Err(Error::malformed("the piece is longer than its kind allows"))
-    }
+    })
 }
 
 /// A header that no client writes.

@@ -123,7 +123,8 @@ impl ItemType {
     #[must_use]
     pub fn from_name(name: &[u8]) -> Self {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|item_type| item_type.as_str().as_bytes() == name)
             .unwrap_or(Self::Unknown)
     }

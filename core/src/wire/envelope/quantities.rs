@@ -17,7 +17,7 @@
 //! [`ItemScan`] reads what must be read of a payload, in pieces and without keeping it; of the rest it follows only the
 //! brackets. A payload that is seen to be no valid JSON counts as far as it could be read.
 
-use super::header::{AttachmentForm, ItemHeader, ProfileSide};
+use super::header::{AttachmentForm, ItemHeader, ProfileSide, is_one_of};
 use super::item_type::ItemType;
 use crate::item::{Category, CategorySet, Count};
 use crate::limits::MAX_PAYLOAD_JSON_DEPTH;
@@ -305,10 +305,7 @@ impl ItemScan {
             (Token::Key, 1) => self.enter_elements("aggregates"),
             (Token::ObjectStart, 2) => self.record.field = Field::Other,
             (Token::Key, 3) if self.record.field != Field::Other => {
-                let counted = matches!(
-                    self.name.get(),
-                    Some(b"exited" | b"errored" | b"abnormal" | b"crashed")
-                );
+                let counted = is_one_of(self.name.get(), &["exited", "errored", "abnormal", "crashed"]);
                 self.record.field = if counted { Field::Sessions } else { Field::Elements };
             }
             (Token::Number(Some(sessions)), 3) if self.record.field == Field::Sessions => {

@@ -19,6 +19,7 @@ pub(in crate::wire) struct Walk<'a, 's> {
 }
 
 impl<'a, 's> Walk<'a, 's> {
+    #[inline(never)]
     pub(in crate::wire) fn new(source: Source<'a, 's>) -> Self {
         Self {
             reader: Reader::new(),

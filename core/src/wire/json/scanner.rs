@@ -172,6 +172,7 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner that refuses more than `max_depth` nested brackets (at most 128).
     #[must_use]
+    #[inline(never)]
     pub const fn new(max_depth: usize) -> Self {
         Self {
             kinds: 0,

@@ -33,6 +33,18 @@ impl Fill {
             _ => self.cut = true,
         }
     }
+
+    fn text(self, bytes: &[u8]) -> Option<&[u8]> {
+        if self.cut {
+            return None;
+        }
+        bytes.get(..usize::from(self.used))
+    }
+
+    #[inline(never)]
+    fn is(self, bytes: &[u8], text: &str) -> bool {
+        self.text(bytes) == Some(text.as_bytes())
+    }
 }
 
 impl<const N: usize> Default for Short<N> {
@@ -69,16 +81,13 @@ impl<const N: usize> Short<N> {
     /// The text; `None` when there was more of it than fits.
     #[must_use]
     pub fn get(&self) -> Option<&[u8]> {
-        if self.fill.cut {
-            return None;
-        }
-        self.bytes.get(..usize::from(self.fill.used))
+        self.fill.text(&self.bytes)
     }
 
     /// True when the text is exactly `text`.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
-        self.get() == Some(text.as_bytes())
+        self.fill.is(&self.bytes, text)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::item::{Signal, TraceKey};
 use crate::limits::{MAX_OTLP_JSON_DEPTH, MAX_OTLP_MESSAGE_DEPTH};
 use crate::wire::hex;
 use crate::wire::json::{JsonError, Scanner, Short, Token};
+use crate::wire::split::trimmed;
 use core::error::Error;
 use core::{fmt, str};
 
@@ -143,7 +144,7 @@ pub fn of_json(signal: Signal, request: &[u8]) -> Result<Contents, MalformedJson
             Ok(None) if !scanner.is_done() => {
                 return Err(malformed(&scanner, JsonProblem::Json(JsonError::UnexpectedEnd)));
             }
-            Ok(None) if !input.trim_ascii().is_empty() => {
+            Ok(None) if !trimmed(input).is_empty() => {
                 return Err(malformed(&scanner, JsonProblem::Json(JsonError::UnexpectedByte)));
             }
             Ok(None) => return Ok(walk.contents),

@@ -6,6 +6,7 @@ use crate::limits::MAX_OTLP_JSON_DEPTH;
 use crate::wire::hex::decimal_digit;
 use crate::wire::json::{Scanner, Short, Token};
 use crate::wire::otlp::protobuf::{Malformed, Reader};
+use crate::wire::split::trimmed;
 
 /// Bytes of the longest name that is read, and some.
 const NAME_BYTES: usize = 24;
@@ -78,7 +79,7 @@ impl<'a> PartialSuccess<'a> {
                 _ => {}
             }
         }
-        let complete = scanner.is_done() && input.trim_ascii().is_empty();
+        let complete = scanner.is_done() && trimmed(input).is_empty();
         (complete || cut && input.is_empty()).then_some(read)
     }
 
