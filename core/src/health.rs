@@ -348,7 +348,7 @@ impl HealthTracker {
         let before = self.shown.reduced();
         let from = Health::of(before);
         self.present = self.read(signals);
-        for (cause, last) in Cause::ALL.into_iter().zip(&mut self.last_present) {
+        for (cause, last) in Cause::ALL.iter().copied().zip(&mut self.last_present) {
             if self.present.contains(cause) {
                 self.shown = self.shown.union(CauseSet::of(cause));
                 *last = now;

@@ -94,7 +94,7 @@ impl Core<'_> {
                 let policy = AnswerPolicy {
                     retry_resource_exhausted_without_retry_info: stubborn,
                 };
-                judge_otlp(answer::of_response(response, policy))
+                judge_otlp(answer::of_response_without_message(response, policy))
             }
         };
         self.settle(slot, index, fate, condition, Some(response.status))

@@ -10,7 +10,7 @@ use surgetank_core::response::{GrpcStatus, Response};
 use surgetank_core::time::UnixTime;
 
 use crate::codes::{self, number};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Said};
 use crate::fields::{self, Fields};
 use crate::output::Out;
 
@@ -29,14 +29,15 @@ pub(crate) fn with_response<T>(bytes: &[u8], with: impl FnOnce(&Response<'_>) ->
         match tag {
             1 => {
                 let status = fields::number(value)?.try_into();
-                response.status = status.map_err(|_| Error::malformed("that is no HTTP status"))?;
+                response.status = status.map_err(|_| const { &Said::malformed("that is no HTTP status") })?;
             }
             2 => response.wall = UnixTime::from_micros(fields::number(value)?),
             3 => response.retry_after = Some(value),
             4 => {
                 *lines
                     .get_mut(used)
-                    .ok_or(Error::malformed("more than 16 lines of rate limits; join them"))? = value;
+                    .ok_or(const { &Said::malformed("more than 16 lines of rate limits; join them") })? =
+                    value;
                 used += 1;
             }
             5 => response.content_type = Some(value),
@@ -44,11 +45,11 @@ pub(crate) fn with_response<T>(bytes: &[u8], with: impl FnOnce(&Response<'_>) ->
             7 => over_grpc = true,
             8 => {
                 let code = fields::number(value)?.try_into();
-                grpc.code = Some(code.map_err(|_| Error::malformed("that is no gRPC status"))?);
+                grpc.code = Some(code.map_err(|_| const { &Said::malformed("that is no gRPC status") })?);
             }
             9 => grpc.message = Some(value),
             10 => grpc.details = Some(value),
-            _ => return Err(Error::malformed("an answer has no field of that number")),
+            _ => return Err(const { &Said::malformed("an answer has no field of that number") }),
         }
     }
     response.rate_limits = lines.get(..used).unwrap_or_default();
@@ -64,10 +65,9 @@ pub(crate) fn ack(ack: Ack, out: &mut Out<'_>) -> Result<i64, Error> {
             out.word(kind as u32).word(reason).long(value);
             Ok(i64::from(kind))
         }
-        Ack::Stale => Err(Error::new(
-            Code::Stale,
-            "the request was settled before, or never existed",
-        )),
+        Ack::Stale => {
+            Err(const { &Said::new(Code::Stale, "the request was settled before, or never existed") })
+        }
     }
 }
 

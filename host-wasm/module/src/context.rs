@@ -6,7 +6,7 @@ use surgetank_core::request::BodyContext;
 use surgetank_core::time::UnixTime;
 use surgetank_core::wire::otlp::framing::Frame;
 
-use crate::error::Error;
+use crate::error::{Error, Said};
 use crate::fields::{Fields, text};
 
 /// Calls `with` with the context that `bytes` describe.
@@ -41,10 +41,10 @@ pub(crate) fn with_context<T>(
             8 => {
                 *origins
                     .get_mut(used)
-                    .ok_or(Error::malformed("more than 63 other origins"))? = origin(value)?;
+                    .ok_or(const { &Said::malformed("more than 63 other origins") })? = origin(value)?;
                 used += 1;
             }
-            _ => return Err(Error::malformed("a context has no field of that number")),
+            _ => return Err(const { &Said::malformed("a context has no field of that number") }),
         }
     }
     context.origins = origins.get(..used).unwrap_or_default();
@@ -61,7 +61,7 @@ fn origin(bytes: &[u8]) -> Result<Frame<'_>, Error> {
             2 => frame.scope = value,
             3 => frame.resource_schema_url = text(value)?,
             4 => frame.scope_schema_url = text(value)?,
-            _ => return Err(Error::malformed("an origin has no field of that number")),
+            _ => return Err(const { &Said::malformed("an origin has no field of that number") }),
         }
     }
     Ok(frame)

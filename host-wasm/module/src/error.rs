@@ -1,7 +1,5 @@
 //! Why a call could not be carried out: a number for programs, and words for people.
 
-use surgetank_core::config_error::ConfigError;
-
 /// The numbers of errors; each is what the call returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(i32)]
@@ -30,36 +28,23 @@ pub enum Code {
     Dropped = -11,
 }
 
-/// A failed call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Error {
+/// What is always said in the same words. Calls fail with a reference to one, so that passing it on takes little code.
+#[derive(Debug)]
+pub(crate) struct Said {
     pub(crate) code: Code,
     /// What is wrong.
     pub(crate) what: &'static str,
-    /// For a setting, what is allowed.
-    pub(crate) allowed: &'static str,
 }
 
-impl Error {
+/// A failed call.
+pub(crate) type Error = &'static Said;
+
+impl Said {
     pub(crate) const fn new(code: Code, what: &'static str) -> Self {
-        Self {
-            code,
-            what,
-            allowed: "",
-        }
+        Self { code, what }
     }
 
     pub(crate) const fn malformed(what: &'static str) -> Self {
         Self::new(Code::Malformed, what)
-    }
-}
-
-impl From<ConfigError> for Error {
-    fn from(error: ConfigError) -> Self {
-        Self {
-            code: Code::Setting,
-            what: error.field(),
-            allowed: error.allowed(),
-        }
     }
 }

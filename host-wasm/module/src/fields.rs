@@ -1,7 +1,7 @@
 //! Input that has optional parts: a row of fields, each a tag, a length and so many bytes. Numbers are little-endian, of
 //! one to eight bytes.
 
-use crate::error::Error;
+use crate::error::{Error, Said};
 
 /// The fields of some bytes.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ impl<'a> Fields<'a> {
     /// An error when something was asked for that the input was too short for; what was given then is zero.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_short {
-            return Err(Error::malformed("the input ends too early"));
+            return Err(const { &Said::malformed("the input ends too early") });
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl<'a> Fields<'a> {
         let (bytes, rest) = self
             .rest
             .split_at_checked(length)
-            .ok_or(Error::malformed("a field is longer than the input"))?;
+            .ok_or(const { &Said::malformed("a field is longer than the input") })?;
         self.rest = rest;
         Ok(bytes)
     }
@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
 #[inline(never)]
 pub(crate) fn number(bytes: &[u8]) -> Result<u64, Error> {
     if bytes.is_empty() || bytes.len() > 8 {
-        return Err(Error::malformed("a number has one to eight bytes"));
+        return Err(const { &Said::malformed("a number has one to eight bytes") });
     }
     Ok(bytes
         .iter()
@@ -87,5 +87,5 @@ pub(crate) fn number(bytes: &[u8]) -> Result<u64, Error> {
 /// The text that a field holds.
 #[inline(never)]
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Error> {
-    core::str::from_utf8(bytes).map_err(|_| Error::malformed("a text is not UTF-8"))
+    core::str::from_utf8(bytes).map_err(|_| const { &Said::malformed("a text is not UTF-8") })
 }

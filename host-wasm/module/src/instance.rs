@@ -2,6 +2,7 @@
 //! readers beside; nothing here is unsafe.
 
 use surgetank_core::config::DestinationConfig;
+use surgetank_core::config_error::ConfigError;
 use surgetank_core::engine::{Engine, FlushId, HostProbe, OpenError, TakeOverError, Walk};
 use surgetank_core::item::{Category, DestinationId, Form, Header, Item, Outcome};
 use surgetank_core::notice::Action;
@@ -15,7 +16,7 @@ use surgetank_core::wire::otlp::count;
 
 use crate::codes::{self, FAILURES, SIGNALS, WINDOW_EXTRA, named};
 use crate::context::with_context;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Said};
 use crate::fields::Fields;
 use crate::memory::{Memory, Window};
 use crate::output::Out;
@@ -55,6 +56,10 @@ pub(crate) struct Instance {
     is_cut_off: bool,
     /// The last call that failed.
     last: Option<Error>,
+    /// What it said in words of its own, and for a setting what is allowed.
+    words: Option<(&'static str, &'static str)>,
+    /// The call under way has left such words.
+    has_spoken: bool,
 }
 
 impl Instance {
@@ -66,7 +71,21 @@ impl Instance {
             busy: false,
             is_cut_off: false,
             last: None,
+            words: None,
+            has_spoken: false,
         }
+    }
+
+    /// An error in words of its own.
+    fn say(&mut self, error: Error, what: &'static str, allowed: &'static str) -> Error {
+        self.words = Some((what, allowed));
+        self.has_spoken = true;
+        error
+    }
+
+    #[inline(never)]
+    fn refuse_setting(&mut self, error: ConfigError) -> Error {
+        self.say(BAD_SETTING, error.field(), error.allowed())
     }
 
     /// Carries out a call and remembers why it failed. After one that was cut off, only a call that is to `salvage` what can
@@ -78,10 +97,14 @@ impl Instance {
             return i64::from(Code::CutOff as i32);
         }
         self.busy = true;
+        self.has_spoken = false;
         let answer = work(self);
         self.busy = false;
         answer.unwrap_or_else(|error| {
             self.last = Some(error);
+            if !self.has_spoken {
+                self.words = None;
+            }
             i64::from(error.code as i32)
         })
     }
@@ -97,8 +120,10 @@ impl Instance {
         match life.phase {
             Phase::New => life.phase = Phase::Running,
             Phase::Running => {}
-            Phase::Importing => return Err(Error::new(Code::Order, "the import has not ended")),
-            Phase::Exporting(..) => return Err(Error::new(Code::Order, "the state is being exported")),
+            Phase::Importing => return Err(const { &Said::new(Code::Order, "the import has not ended") }),
+            Phase::Exporting(..) => {
+                return Err(const { &Said::new(Code::Order, "the state is being exported") });
+            }
         }
         Ok(&mut life.engine)
     }
@@ -118,11 +143,17 @@ impl Instance {
 
     pub(crate) fn init(&mut self, length: u32, now: u64, seed: u64) -> Answer<i64> {
         if self.life.is_some() {
-            return Err(Error::new(Code::Order, "it is initialized already"));
+            return Err(const { &Said::new(Code::Order, "it is initialized already") });
         }
         let (sizes, config) = settings::engine(self.take(length)?)?;
-        let memory = Memory::reserve(&sizes).ok_or(Error::new(Code::Memory, "the memory cannot be had"))?;
-        let engine = Engine::new(config, memory.storage, seed, Instant::from_micros(now))?;
+        if let Some(rule) = sizes.broken_rule() {
+            return Err(self.say(BAD_SETTING, rule, ""));
+        }
+        config.validate().map_err(|error| self.refuse_setting(error))?;
+        let memory =
+            Memory::reserve(&sizes).ok_or(const { &Said::new(Code::Memory, "the memory cannot be had") })?;
+        let engine = Engine::new(config, memory.storage, seed, Instant::from_micros(now))
+            .map_err(|error| self.refuse_setting(error))?;
         (self.input, self.output) = (memory.input, memory.output);
         self.life = Some(Life {
             engine,
@@ -139,11 +170,13 @@ impl Instance {
             .open_destination(Instant::from_micros(now), config);
         match opened {
             Ok(id) => Ok(i64::from(id.bits())),
-            Err(OpenError::Config(error)) => Err(error.into()),
-            Err(OpenError::NoDestination(_)) => Err(Error::new(
-                Code::Destination,
-                "every destination has records queued or in flight",
-            )),
+            Err(OpenError::Config(error)) => Err(self.refuse_setting(error)),
+            Err(OpenError::NoDestination(_)) => Err(const {
+                &Said::new(
+                    Code::Destination,
+                    "every destination has records queued or in flight",
+                )
+            }),
         }
     }
 
@@ -153,7 +186,7 @@ impl Instance {
         let input = taken(&self.input, length)?;
         let (header, payload) = input
             .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(Error::malformed("a record begins with a header of 32 bytes"))?;
+            .ok_or(const { &Said::malformed("a record begins with a header of 32 bytes") })?;
         let header = decode(header).ok_or(state::BAD_HEADER)?;
         self.offer(header, HEADER_BYTES, payload.len(), now)
     }
@@ -168,7 +201,7 @@ impl Instance {
     ) -> Answer<i64> {
         let destination = DestinationId::from_bits(destination);
         let payload = self.take(length)?;
-        let malformed = Error::malformed("the payload is not what its form says");
+        let malformed = const { &Said::malformed("the payload is not what its form says") };
         let form = u8::try_from(form).ok().and_then(Form::from_number);
         let header = match form {
             Some(Form::Envelope) => {
@@ -179,8 +212,8 @@ impl Instance {
                 .map_err(|_| malformed)?
                 .record_header(destination),
             Some(form @ (Form::OtlpRequest | Form::OtlpJson)) => {
-                let signal =
-                    named(&SIGNALS, u64::from(signal)).ok_or(Error::malformed("a number names no signal"))?;
+                let signal = named(&SIGNALS, u64::from(signal))
+                    .ok_or(const { &Said::malformed("a number names no signal") })?;
                 let contents = if form == Form::OtlpJson {
                     count::of_json(signal, payload).map_err(|_| malformed)?
                 } else {
@@ -194,9 +227,7 @@ impl Instance {
                 Header::new(destination, form, category, contents.items).in_trace(contents.trace)
             }
             Some(Form::Element | Form::OtlpRecord) | None => {
-                return Err(Error::malformed(
-                    "payloads of that form do not say what they hold",
-                ));
+                return Err(const { &Said::malformed("payloads of that form do not say what they hold") });
             }
         };
         self.offer(header, 0, length as usize, now)
@@ -269,14 +300,22 @@ impl Instance {
         let request = life.engine.on_wire(RequestId::from_bits(request)).ok_or(STALE)?;
         let context = taken(&self.input, length)?;
         let output = self.output.all();
-        with_context(context, UnixTime::from_micros(wall), |context| {
+        let mut refused = None;
+        let written = with_context(context, UnixTime::from_micros(wall), |context| {
             let mut out = Out::from(output, offset);
             match request.write_body(context, &mut out) {
                 // A sink that is full is a piece that is complete.
                 Ok(()) | Err(WriteError::Sink(_) | WriteError::Stalled) => Ok(out.written()),
-                Err(WriteError::Invalid(what)) => Err(Error::new(Code::Record, what)),
+                Err(WriteError::Invalid(what)) => {
+                    refused = Some(what);
+                    Ok(0)
+                }
             }
-        })
+        });
+        match refused {
+            Some(what) => Err(self.say(BAD_RECORD, what, "")),
+            None => written,
+        }
     }
 
     pub(crate) fn response(&mut self, request: u64, length: u32, now: u64) -> Answer<i64> {
@@ -291,8 +330,8 @@ impl Instance {
     }
 
     pub(crate) fn failure(&mut self, request: u64, failure: u32, now: u64) -> Answer<i64> {
-        let failure =
-            named(&FAILURES, u64::from(failure)).ok_or(Error::malformed("a number names no failure"))?;
+        let failure = named(&FAILURES, u64::from(failure))
+            .ok_or(const { &Said::malformed("a number names no failure") })?;
         let (id, now) = (RequestId::from_bits(request), Instant::from_micros(now));
         let ack = self.running()?.on_failure(now, id, failure);
         answers::ack(ack, &mut Out::new(self.output.all()))
@@ -375,14 +414,13 @@ impl Instance {
 
     pub(crate) fn destination(&mut self, destination: u32) -> Answer<i64> {
         let status = self.look()?.destination(DestinationId::from_bits(destination));
-        let status = status.ok_or(Error::new(Code::Destination, "no destination has that id"))?;
+        let status = status.ok_or(const { &Said::new(Code::Destination, "no destination has that id") })?;
         self.answer(&mut |out| answers::destination(&status, out))
     }
 
     pub(crate) fn explain(&mut self) -> Answer<i64> {
-        let (what, allowed) = self
-            .last
-            .map_or(("nothing failed", ""), |last| (last.what, last.allowed));
+        let plain = self.last.map_or("nothing failed", |last| last.what);
+        let (what, allowed) = self.words.unwrap_or((plain, ""));
         self.answer(&mut |out| {
             out.bytes(what.as_bytes());
             if !allowed.is_empty() {
@@ -423,7 +461,7 @@ impl Instance {
                 life.phase = Phase::Running;
                 Ok(0)
             }
-            _ => Err(Error::new(Code::Order, "nothing is being exported")),
+            _ => Err(const { &Said::new(Code::Order, "nothing is being exported") }),
         }
     }
 
@@ -433,19 +471,21 @@ impl Instance {
         match life.phase {
             Phase::New | Phase::Importing => life.phase = Phase::Importing,
             Phase::Running | Phase::Exporting(..) => {
-                return Err(Error::new(Code::Order, "state goes into a new instance only"));
+                return Err(const { &Said::new(Code::Order, "state goes into a new instance only") });
             }
         }
         match life.engine.take_over(Instant::from_micros(now), &piece) {
             Ok(()) => Ok(0),
-            Err(TakeOverError::Dropped(reason)) => Err(Error::new(Code::Dropped, reason.as_str())),
-            Err(TakeOverError::Config(error)) => Err(error.into()),
-            Err(TakeOverError::NoPlace) => Err(Error::new(
-                Code::Destination,
-                "the destination's place is taken or does not exist",
-            )),
+            Err(TakeOverError::Dropped(reason)) => Err(self.say(DROPPED, reason.as_str(), "")),
+            Err(TakeOverError::Config(error)) => Err(self.refuse_setting(error)),
+            Err(TakeOverError::NoPlace) => Err(const {
+                &Said::new(
+                    Code::Destination,
+                    "the destination's place is taken or does not exist",
+                )
+            }),
             Err(TakeOverError::UnknownDestination) => {
-                Err(Error::new(Code::Destination, "the destination is not open"))
+                Err(const { &Said::new(Code::Destination, "the destination is not open") })
             }
         }
     }
@@ -453,7 +493,7 @@ impl Instance {
     pub(crate) fn import_end(&mut self, now: u64) -> Answer<i64> {
         let life = self.life.as_mut().ok_or(NOT_INITIALIZED)?;
         if !matches!(life.phase, Phase::Importing) {
-            return Err(Error::new(Code::Order, "nothing is being imported"));
+            return Err(const { &Said::new(Code::Order, "nothing is being imported") });
         }
         life.phase = Phase::Running;
         let missing = life.engine.complete(Instant::from_micros(now));
@@ -464,9 +504,12 @@ impl Instance {
 /// More pieces than there are beside records: one of the whole, sums and reasons, destinations, limits, losses.
 const MOST_OTHER_PIECES: u32 = 1 + 40 + 64 + 255 + 255 * 41 + 65_536;
 
-const NOT_INITIALIZED: Error = Error::new(Code::Order, "it is not initialized");
-const TOO_LONG: Error = Error::new(Code::TooLong, "the input is longer than the window allows");
-const STALE: Error = Error::new(Code::Stale, "the host does not have that request");
+const BAD_SETTING: Error = &Said::new(Code::Setting, "a setting is out of range");
+const BAD_RECORD: Error = &Said::new(Code::Record, "a record is not what its header says");
+const DROPPED: Error = &Said::new(Code::Dropped, "the record is dropped");
+const NOT_INITIALIZED: Error = &Said::new(Code::Order, "it is not initialized");
+const TOO_LONG: Error = &Said::new(Code::TooLong, "the input is longer than the window allows");
+const STALE: Error = &Said::new(Code::Stale, "the host does not have that request");
 
 fn taken(input: &Window, length: u32) -> Answer<&[u8]> {
     input.first(length as usize).ok_or(TOO_LONG)

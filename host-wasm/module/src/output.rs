@@ -3,7 +3,7 @@
 use embedded_io::{ErrorKind, ErrorType, Write};
 use surgetank_core::wire::json::Writer;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Said};
 
 /// There is no room for more.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ impl<'w> Out<'w> {
     /// Bytes written, unless some found no room.
     pub(crate) fn finish(self) -> Result<i64, Error> {
         if self.full {
-            return Err(Error::new(Code::Window, "the output window is too small"));
+            return Err(const { &Said::new(Code::Window, "the output window is too small") });
         }
         Ok(self.written())
     }

@@ -6,7 +6,7 @@ use surgetank_core::limits::{BLOCK_BYTES, MAX_DESTINATIONS};
 use surgetank_core::time::Duration;
 
 use crate::codes::{POLICIES, PROTOCOLS, WHEN_FULL, named, number};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Said};
 use crate::fields::{self, Fields};
 use crate::output::Out;
 
@@ -33,7 +33,8 @@ impl Sizes {
         payload: 64 * 1024,
     };
 
-    fn check(&self) -> Result<(), Error> {
+    /// The rule that does not hold, if there is one.
+    pub(crate) fn broken_rule(&self) -> Option<&'static str> {
         let blocks = self.queue as usize / BLOCK_BYTES;
         let rules = [
             (
@@ -54,10 +55,7 @@ impl Sizes {
                 "payload: 4096 to 2^30 bytes",
             ),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            None => Ok(()),
-            Some((_, rule)) => Err(Error::new(Code::Setting, rule)),
-        }
+        rules.iter().find(|(holds, _)| !holds).map(|(_, rule)| *rule)
     }
 }
 
@@ -180,10 +178,10 @@ fn destination_slot(config: &mut DestinationConfig, tag: u32) -> Option<Slot<'_>
     })
 }
 
-const UNKNOWN: Error = Error::new(Code::Setting, "there is no setting of that number here");
-const UNFIT: Error = Error::new(Code::Setting, "a setting's value is none of those it can have");
+const UNKNOWN: Error = &Said::new(Code::Setting, "there is no setting of that number here");
+const UNFIT: Error = &Said::new(Code::Setting, "a setting's value is none of those it can have");
 
-/// Settings of an engine and sizes of its memory: the defaults, but for what the fields say.
+/// Settings of an engine and sizes of its memory: the defaults, but for what the fields say. Unchecked.
 pub(crate) fn engine(bytes: &[u8]) -> Result<(Sizes, Config), Error> {
     let (mut sizes, mut config) = (Sizes::DEFAULT, Config::DEFAULT);
     let mut fields = Fields::new(bytes);
@@ -192,8 +190,6 @@ pub(crate) fn engine(bytes: &[u8]) -> Result<(Sizes, Config), Error> {
         let slot = size_slot(&mut sizes, tag).or_else(|| engine_slot(&mut config, tag));
         slot.ok_or(UNKNOWN)?.set(value).ok_or(UNFIT)?;
     }
-    sizes.check()?;
-    config.validate()?;
     Ok((sizes, config))
 }
 
@@ -214,7 +210,7 @@ pub(crate) fn destination(mut fields: Fields<'_>, unknown: Unknown) -> Result<De
         let value = fields::number(value)?;
         if tag == FIRST_OF_DESTINATION {
             if !is_first {
-                return Err(Error::malformed("the protocol must be the first setting"));
+                return Err(const { &Said::malformed("the protocol must be the first setting") });
             }
             if named(&PROTOCOLS, value) == Some(Protocol::Otlp) {
                 config = DestinationConfig::OTLP;

@@ -10,7 +10,7 @@ use surgetank_core::status::Counters;
 use surgetank_core::time::Instant;
 
 use crate::codes::{SCOPES, STATE, named, number};
-use crate::error::Error;
+use crate::error::{Error, Said};
 use crate::fields::Fields;
 use crate::output::Out;
 use crate::settings::{self, Unknown};
@@ -117,7 +117,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Piece<&[u8]>, Error> {
     if from.rest().is_empty() {
         piece
     } else {
-        piece.and(Err(Error::malformed("the piece is longer than its kind allows")))
+        piece.and(Err(const {
+            &Said::malformed("the piece is longer than its kind allows")
+        }))
     }
 }
 
@@ -125,7 +127,7 @@ fn read_from<'a>(from: &mut Fields<'a>) -> Result<Piece<&'a [u8]>, Error> {
     Ok(match from.word() {
         WHOLE => {
             if from.word() != STATE {
-                return Err(Error::malformed("the state is of another version"));
+                return Err(const { &Said::malformed("the state is of another version") });
             }
             Piece::Whole {
                 counters: Counters {
@@ -164,7 +166,7 @@ fn read_from<'a>(from: &mut Fields<'a>) -> Result<Piece<&'a [u8]>, Error> {
                 one => Some(category(one)?),
             },
             scope: named(&SCOPES, u64::from(from.word()))
-                .ok_or(Error::malformed("a number names no scope"))?,
+                .ok_or(const { &Said::malformed("a number names no scope") })?,
             until: Instant::from_micros(from.long()),
         },
         LOSS => Piece::Loss {
@@ -179,19 +181,19 @@ fn read_from<'a>(from: &mut Fields<'a>) -> Result<Piece<&'a [u8]>, Error> {
             removed: CategorySet::from_bits(from.long()),
             payload: from.rest(),
         },
-        _ => return Err(Error::malformed("there is no piece of that kind")),
+        _ => return Err(const { &Said::malformed("there is no piece of that kind") }),
     })
 }
 
 /// A header that no client writes.
-pub(crate) const BAD_HEADER: Error = Error::malformed("a number in the header names nothing");
+pub(crate) const BAD_HEADER: Error = &Said::malformed("a number in the header names nothing");
 
 /// The category with that number.
 pub(crate) fn category(number: u32) -> Result<Category, Error> {
     let number = u8::try_from(number).ok();
     number
         .and_then(Category::from_number)
-        .ok_or(Error::malformed("a number names no category"))
+        .ok_or(const { &Said::malformed("a number names no category") })
 }
 
 /// The drop reason with that number.
@@ -199,5 +201,5 @@ pub(crate) fn reason(number: u32) -> Result<DropReason, Error> {
     let number = u8::try_from(number).ok();
     number
         .and_then(DropReason::from_number)
-        .ok_or(Error::malformed("a number names no reason"))
+        .ok_or(const { &Said::malformed("a number names no reason") })
 }

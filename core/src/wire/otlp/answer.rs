@@ -164,8 +164,21 @@ pub struct AnswerPolicy {
 
 /// What `response` means. Reads body and trailers once.
 pub fn of_response<'a>(response: &Response<'a>, policy: AnswerPolicy) -> Verdict<'a> {
+    judge(response, policy, error_message)
+}
+
+/// The same for who passes no message on: that of an HTTP error is not read.
+pub(crate) fn of_response_without_message<'a>(response: &Response<'a>, policy: AnswerPolicy) -> Verdict<'a> {
+    judge(response, policy, |_| Message::EMPTY)
+}
+
+fn judge<'a>(
+    response: &Response<'a>,
+    policy: AnswerPolicy,
+    error_message: impl Fn(&Response<'a>) -> Message<'a>,
+) -> Verdict<'a> {
     match &response.grpc {
-        None => of_http(response),
+        None => of_http(response, error_message),
         Some(status) => of_grpc(response, status, policy),
     }
 }
@@ -196,7 +209,7 @@ pub const fn of_failure(failure: Failure) -> Verdict<'static> {
     }
 }
 
-fn of_http<'a>(response: &Response<'a>) -> Verdict<'a> {
+fn of_http<'a>(response: &Response<'a>, error_message: impl Fn(&Response<'a>) -> Message<'a>) -> Verdict<'a> {
     match response.status {
         200..=299 => delivered(response.body, ContentType::of(response.content_type)),
         status @ (429 | 502 | 503 | 504) => {
@@ -392,15 +405,15 @@ impl ContentType {
             .and_then(|value| value.split(|byte| *byte == b';').next())
             .unwrap_or_default()
             .trim_ascii();
-        let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
-        if is("application/x-protobuf") || is("application/protobuf") {
-            Self::Protobuf
-        } else if is("application/json") {
-            Self::Json
-        } else if is("text/plain") {
-            Self::Text
-        } else {
-            Self::Other
-        }
+        let known = [
+            ("application/x-protobuf", Self::Protobuf),
+            ("application/protobuf", Self::Protobuf),
+            ("application/json", Self::Json),
+            ("text/plain", Self::Text),
+        ];
+        let named = known
+            .iter()
+            .find(|(name, _)| media_type.eq_ignore_ascii_case(name.as_bytes()));
+        named.map_or(Self::Other, |(_, content_type)| *content_type)
     }
 }
