@@ -105,10 +105,18 @@ pub(crate) fn run<S: Subject>(setting: &Setting, job: &Job) {
             println!("{}", calls_timed(&subject, calls / producers, producers).line());
         }
         Job::Memory { items } => {
-            for _ in 0..items {
+            let mut anonymous = 0;
+            for item in 0..items {
                 subject.record();
+                if item % (items / 100).max(1) == 0 {
+                    anonymous = anonymous.max(memory_kib("RssAnon:"));
+                }
             }
-            println!("before={before} peak={}", memory_kib("VmHWM:"));
+            let anonymous = anonymous.max(memory_kib("RssAnon:"));
+            println!(
+                "before={before} peak={} anonymous={anonymous}",
+                memory_kib("VmHWM:")
+            );
         }
     }
     // What is not delivered by now is not to be; the process that started this one ends it.

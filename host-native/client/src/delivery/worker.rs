@@ -31,8 +31,10 @@ pub(super) const ENDED: u8 = 3;
 /// Pause between two tries to start a thread that the operating system refused.
 const START_PAUSE_MS: u64 = 1000;
 
-/// Bytes taken out of the intake before the loop looks at answers again.
-const DRAIN_BYTES: usize = 256 * 1024;
+/// Bytes taken out of the intake before the loop looks at answers again. Requests make progress only between two rounds: with
+/// eight times as much, a flood makes the thread take in (and push out again) what could have been sent meanwhile, a third
+/// less for its time (`tests/bench/FINDINGS.md`).
+const DRAIN_BYTES: usize = 32 * 1024;
 
 /// While records come steadily the thread looks for them this often instead of having every one of them wake it.
 const NAP: Duration = Duration::from_millis(1);

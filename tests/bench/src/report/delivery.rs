@@ -232,21 +232,32 @@ fn memory(order: &Order, report: &mut Report) -> Result<()> {
     let items = order.much(1_000_000);
     report.text.push_str(&format!(
         "\n### Memory\n\nHighest resident memory of the process, KiB, after {} items at a server that never answers, and before the client was \
-         built; this program has all the peers in it, which weighs on all rows alike. surgetank with its default of 4 MiB for \
-         intake and queue.\n",
+         built. Anonymous is what of it is no file: heap and stacks, the highest of a hundred looks. The rest are pages of programs and \
+         libraries that are in the page cache anyway, and this program has all the peers in it, which weighs on all rows alike. \
+         surgetank with its default of 4 MiB for intake and queue.\n",
         words(items as f64)
     ));
-    report.head(&["item", "before", "highest", "difference", "ratio"])?;
+    report.head(&[
+        "item",
+        "before",
+        "highest",
+        "difference",
+        "ratio",
+        "anonymous",
+        "ratio",
+    ])?;
     let mut measured = Vec::new();
     for (entry, compressed) in rows(&[Compressed::Gzip], false) {
         let job = ["memory", &items.to_string()];
         let (line, _) = runs::load(entry, compressed, Mode::Stall, &job)?;
         let (before, peak) = (number(&line, "before"), number(&line, "peak"));
         let (before, peak) = (before.unwrap_or(0.0), peak.unwrap_or(0.0));
+        let anonymous = number(&line, "anonymous").unwrap_or(0.0);
         report.figures.put("peak", entry.name, peak);
-        measured.push((entry, before, peak));
+        report.figures.put("anonymous", entry.name, anonymous);
+        measured.push((entry, before, peak, anonymous));
     }
-    for (entry, before, peak) in measured {
+    for (entry, before, peak, anonymous) in measured {
         let ratio = report.figures.ratio("peak", entry.kind, peak, false);
         let cells = [
             entry.shows.to_owned(),
@@ -254,6 +265,8 @@ fn memory(order: &Order, report: &mut Report) -> Result<()> {
             words(peak),
             words(peak - before),
             ratio,
+            words(anonymous),
+            report.figures.ratio("anonymous", entry.kind, anonymous, false),
         ];
         report.row(&cells)?;
     }
