@@ -43,8 +43,7 @@ export function scenes({ plain = false, ...options } = {}) {
           await page.waitForFunction('window.ready === true', undefined, { timeout: 60_000 });
           return page;
         };
-        const dsn = away.origin.replace('://', '://key@') + '/42';
-        await act({ away, home, context, browser: shared.browser, open, dsn, otlp: away.origin, complaints });
+        await act({ away, home, context, browser: shared.browser, open, dsn: away.dsn, otlp: away.origin, complaints });
       } finally {
         await (plain ? Promise.all(opened.map((page) => page.close())) : context.close());
         await home.close();

@@ -142,9 +142,9 @@ test(
       await page.evaluate(async (endpoint) => {
         const provider = new WebTracerProvider({
           spanProcessors: [
-            new SurgetankSpanProcessor({ url: endpoint + '/processor' }),
-            new BatchSpanProcessor(new SurgetankSpanExporter({ url: endpoint + '/exporter' })),
-            new BatchSpanProcessor(new OTLPTraceExporter({ url: endpoint + '/own' })),
+            new SurgetankSpanProcessor({ url: endpoint + '/v1/traces?processor' }),
+            new BatchSpanProcessor(new SurgetankSpanExporter({ url: endpoint + '/v1/traces?exporter' })),
+            new BatchSpanProcessor(new OTLPTraceExporter({ url: endpoint + '/v1/traces?own' })),
           ],
         });
         const tracer = provider.getTracer('shop', '1.2');
@@ -159,12 +159,12 @@ test(
         await provider.forceFlush();
         await provider.shutdown();
       }, otlp);
-      const sent = (path) => spansOf(away.requests.filter((request) => request.path === path));
-      const own = sent('/own');
+      const sent = (path) => spansOf(away.requests.filter((request) => request.path === '/v1/traces?' + path));
+      const own = sent('own');
       assert.equal(own.length, 3);
       const ordered = (spans) => spans.map((span) => JSON.stringify(span)).sort();
-      assert.deepEqual(ordered(sent('/processor')), ordered(own));
-      assert.deepEqual(ordered(sent('/exporter')), ordered(own));
+      assert.deepEqual(ordered(sent('processor')), ordered(own));
+      assert.deepEqual(ordered(sent('exporter')), ordered(own));
       assert.ok(away.preflights > 0, 'the content type is one that a browser asks for');
     },
     { texts: otel },

@@ -1,9 +1,17 @@
 // The two servers of a test: one that serves the page, one (of another origin, so that the browser asks first) that
 // records what the page sends and answers as it is told.
 
+import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { extname, join, normalize } from 'node:path';
+import { createInterface } from 'node:readline';
+
+import { root } from './tools.mjs';
+
+const recorder = join(root, 'target/debug/recorder');
+/** A key as Sentry issues them. */
+const KEY = '0123456789abcdef0123456789abcdef';
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
 
@@ -38,47 +46,49 @@ export async function pages({ texts = {}, folders = {}, headers = {} }) {
 }
 
 /**
- * Records every request. `answer(request, number)` says what is answered: `{status, headers, body, delay}`, `'hang'` or
- * `'reset'`; 200 by default. Preflights are answered as a real server does, and counted.
+ * The recording server of this repository's other tests (`tests/src/upstream`), as a program of its own. `answer(request,
+ * number)` says what is answered: `{status, headers, body, delay}`, `'hang'` or `'reset'`; what the real server answers by
+ * default. Preflights are always answered as the real server does, and counted.
  */
 export async function sink() {
   const state = { requests: [], preflights: 0, answer: () => ({}), waiters: [] };
-  const server = await listen(async (request, response) => {
-    const allow = {
-      'access-control-allow-origin': request.headers.origin || '*',
-      'access-control-allow-methods': 'POST',
-      'access-control-allow-headers': 'content-type, x-test',
-      'access-control-expose-headers': 'retry-after, x-sentry-rate-limits',
-    };
-    if (request.method === 'OPTIONS') {
+  const child = spawn(recorder, { stdio: ['pipe', 'pipe', 'inherit'] });
+  // It may be gone when a late answer is written.
+  child.stdin.on('error', () => {});
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  const lines = createInterface({ input: child.stdout });
+  const say = (number, reply) => child.stdin.write(JSON.stringify({ number, reply }) + '\n');
+  const reply = ({ status = 200, headers, body }) =>
+    status === 200 && !headers && !body ? 'accept' : { status, headers: headers || {}, body: Buffer.from(body || '').toString('hex') };
+
+  async function take({ number, at_us, method, path, headers, body }) {
+    if (method === 'OPTIONS') {
       state.preflights++;
-      response.writeHead(204, allow).end();
-      return;
+      return say(number, 'accept');
     }
-    const pieces = [];
-    try {
-      for await (const piece of request) pieces.push(piece);
-    } catch {
-      return;
-    }
-    const recorded = {
-      path: request.url,
-      headers: request.headers,
-      body: Buffer.concat(pieces),
-      at: performance.now(),
-    };
+    const recorded = { path, headers, body: Buffer.from(body, 'hex'), at: at_us / 1000 };
     const told = state.answer(recorded, state.requests.length);
     state.requests.push(recorded);
     for (const waiter of state.waiters.slice()) waiter();
-    if (told === 'hang') return;
-    if (told === 'reset') {
-      request.socket.destroy();
-      return;
-    }
-    const { status = 200, headers = {}, body = '', delay = 0 } = told;
-    if (delay) await new Promise((resolve) => setTimeout(resolve, delay));
-    response.writeHead(status, { ...allow, ...headers }).end(body);
+    if (told === 'hang') return say(number, 'stall');
+    if (told === 'reset') return say(number, 'close');
+    if (told.delay) await new Promise((resolve) => setTimeout(resolve, told.delay));
+    return say(number, reply(told));
+  }
+
+  const origin = await new Promise((resolve, reject) => {
+    child.once('error', () => reject(new Error(`${recorder} is missing: run \`cargo build --package surgetank-tests --bin recorder\``)));
+    ended.then((code) => reject(new Error(`the recording server ended with ${code}`)));
+    lines.on('line', (line) => {
+      const said = JSON.parse(line);
+      if (said.url) resolve(said.url);
+      else take(said);
+    });
   });
+  const close = () => {
+    child.stdin.end();
+    return ended;
+  };
   /** Waits until `enough(requests)`; generous, for the machine may be busy. */
   const until = (enough, what = 'the requests that were expected', deadline = 60_000) =>
     new Promise((resolve, reject) => {
@@ -95,7 +105,8 @@ export async function sink() {
       state.waiters.push(check);
       check();
     });
-  return Object.assign(state, server, { until });
+  const dsn = origin.replace('://', `://${KEY}@`) + '/42';
+  return Object.assign(state, { origin, dsn, close, until });
 }
 
 /** The items of a Sentry envelope: `[{header, payload}]`. */

@@ -48,6 +48,8 @@ pub(crate) const LINES: &[&str] = &[
     "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=target/bindgen/debug/surgetank-browser-test-runner \
      WASM_BINDGEN_TEST_TIMEOUT=300 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=120 NO_PROXY=127.0.0.1 \
      cargo test --package surgetank-browser --lib --target wasm32-unknown-unknown",
+    // What the page sends to.
+    "cargo build --package surgetank-tests --bin recorder",
 ];
 
 const TESTS: &str = "tests/browser";

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::http::{Answered, Message, Received, read_message, write_answer};
-use super::{Exchange, Reply, Shared, ingest, now};
+use super::{Exchange, Reply, Shared, cors, ingest, now};
 
 /// How often a thread that waits looks whether the server ends.
 const LOOK: Duration = Duration::from_millis(20);
@@ -48,9 +48,10 @@ impl Line<'_> {
             let Some(reply) = self.reply(&request, number) else {
                 return Ok(());
             };
-            let Some((status, headers, body)) = self.carry_out(reply, &request)? else {
+            let Some((status, mut headers, body)) = self.carry_out(reply, &request)? else {
                 return Ok(());
             };
+            headers.extend(cors::headers(&request));
             // Nobody reads the log in between: a peer that has the answer and goes on finds it in there. Answers are small,
             // so they go into the socket's buffer and a peer that does not read holds up nothing.
             let mut log = self.shared.log();
@@ -111,7 +112,7 @@ impl Line<'_> {
         request: &Received,
     ) -> io::Result<Option<(u16, Vec<(String, String)>, Vec<u8>)>> {
         Ok(match reply {
-            Reply::Accept => Some(ingest::answer(request)),
+            Reply::Accept => Some(cors::preflight(request).unwrap_or_else(|| ingest::answer(request))),
             Reply::Answer {
                 status,
                 headers,

@@ -6,6 +6,7 @@
 //! exact bytes that the client sent, what it was answered, and how long that took.
 
 mod connection;
+mod cors;
 pub mod envelope;
 mod http;
 mod ingest;
