@@ -130,9 +130,12 @@ impl Shipped {
         let bytes = fs::read(&linked).with_context(|| format!("could not read {}", linked.display()))?;
         let linked_bytes = bytes.len();
         self.check(&Module::read(&bytes)?)?;
-        // Without `--all-features`: with it, binaryen writes an import section that not every engine reads.
+        // Without `--all-features`: with it, binaryen writes an import section that not every engine reads. Where only calls
+        // are saved, text that gzip finds again costs less than a function of its own. The lowest addresses are the end of
+        // the stack.
         run(&format!(
-            "{} -Oz --strip-debug --strip-producers --strip-target-features {} -o {}",
+            "{} -Oz --low-memory-unused --one-caller-inline-max-function-size=30 --converge \
+             --strip-debug --strip-producers --strip-target-features {} -o {}",
             WASM_OPT.program_path(),
             linked.display(),
             to.display()
