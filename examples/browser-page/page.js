@@ -1,6 +1,7 @@
 // Ten ways to break, and a live look at the engine. The numbers come from `status()`; nothing here knows more.
 
-import { init, offlineStore } from '/surgetank/index.js';
+import { init } from '/surgetank/index.js';
+import { offlineStore } from '/surgetank/offline.js';
 
 const { dsn } = await (await fetch('/server')).json();
 const telemetry = init({ dsn, release: 'demonstration@1', offline: offlineStore() });

@@ -13,7 +13,7 @@ const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/cs
 const FILES = new Map([
   ['/', join(own, 'index.html')],
   ...['page.js', 'page.css'].map((name) => ['/' + name, join(own, name)]),
-  ...['index.js', 'surgetank.wasm'].map((name) => ['/surgetank/' + name, join(packaged, name)]),
+  ...['index.js', 'offline.js', 'surgetank.wasm'].map((name) => ['/surgetank/' + name, join(packaged, name)]),
 ]);
 
 const listen = async (handler, port) => {

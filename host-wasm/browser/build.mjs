@@ -5,7 +5,7 @@ import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } 
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 
 const own = dirname(fileURLToPath(import.meta.url));
 const root = join(own, '../..');
@@ -45,8 +45,8 @@ const options = {
   target: 'es2021',
 };
 
-await esbuild.build({ ...options, entryPoints: ['js/index.js', 'js/inline.js'], outdir: folder, sourcemap: true });
-copyFileSync(join(own, 'js/index.d.ts'), join(folder, 'index.d.ts'));
+await esbuild.build({ ...options, entryPoints: ['js/index.js', 'js/inline.js', 'js/offline.js'], outdir: folder, sourcemap: true });
+for (const name of ['index.d.ts', 'offline.d.ts']) copyFileSync(join(own, 'js', name), join(folder, name));
 copyFileSync(join(own, 'README.md'), join(folder, 'README.md'));
 for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) copyFileSync(join(root, name), join(folder, name));
 writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, null, 2) + '\n');
@@ -57,29 +57,32 @@ cpSync(folder, tested, { recursive: true });
 // ---- sizes: what a page loads that uses one part, bundled and compressed ------------------------------------------------
 
 const zipped = (data) => gzipSync(data, { level: 9 }).length;
+const brotli = (data) => brotliCompressSync(data).length;
 
-async function bundled(contents, external = []) {
+async function bundled(contents) {
   const result = await esbuild.build({
     ...options,
     plugins: [],
-    external: ['./surgetank.wasm', ...external],
+    external: ['./surgetank.wasm'],
     stdin: { contents, resolveDir: modules },
-    alias: { surgetank: folder },
+    alias: { 'surgetank/offline': join(folder, 'offline.js'), surgetank: join(folder, 'index.js') },
     nodePaths: [modules],
     write: false,
   });
-  return zipped(result.outputFiles[0].contents);
+  return result.outputFiles[0].contents;
 }
 
-const wasm = zipped(bytes);
 const uses = {
-  'init, without offline storage': "import { init } from 'surgetank'; init({ dsn: '' });",
+  'init, without a store for outages': "import { init } from 'surgetank'; init({ dsn: '' });",
+  'init, with one': "import { init } from 'surgetank'; import { offlineStore } from 'surgetank/offline'; init({ dsn: '', offline: offlineStore() });",
   'transport for @sentry/browser': "export { makeSurgetankTransport } from 'surgetank';",
   'exporter for OpenTelemetry': "export { SurgetankSpanExporter } from 'surgetank';",
-  everything: "export * from 'surgetank';",
+  everything: "export * from 'surgetank'; export * from 'surgetank/offline';",
 };
 const peers = {
   '@sentry/browser, minimal': "import * as S from '@sentry/browser'; S.init({ dsn: '' }); S.captureMessage('');",
+  '@sentry/browser with its offline transport':
+    "import * as S from '@sentry/browser'; S.init({ dsn: '', transport: S.makeBrowserOfflineTransport(S.makeFetchTransport) }); S.captureMessage('');",
   'OpenTelemetry web tracing with its OTLP exporter':
     "import { WebTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-web';" +
     "import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';" +
@@ -88,15 +91,22 @@ const peers = {
     "import { datadogLogs } from '@datadog/browser-logs'; datadogLogs.init({ clientToken: '' }); datadogLogs.logger.info('');",
   'Grafana Faro': "import { initializeFaro } from '@grafana/faro-web-sdk'; initializeFaro({ url: '', app: { name: '' } });",
 };
-const rows = [['WebAssembly module', bytes.length, wasm]];
-for (const [name, contents] of Object.entries(uses)) {
-  const javascript = await bundled(contents);
-  rows.push([`surgetank: ${name}`, '', javascript + wasm]);
-}
-rows.push(['surgetank/inline: everything', '', zipped(readFileSync(join(folder, 'inline.js')))]);
-for (const [name, contents] of Object.entries(peers)) {
-  rows.push([name, '', await bundled(contents)]);
-}
-for (const [name, raw, compressed] of rows) {
-  console.log(`${name.padEnd(52)} ${String(raw).padStart(8)} ${String(compressed).padStart(8)} bytes with gzip`);
-}
+/** Most bytes that all of the package's JavaScript may have, compressed; the module's limit is with the other modules'. */
+const MOST = 11 * 1024;
+
+const row = (name, javascript, wasm) => ({
+  name,
+  javascript: zipped(javascript),
+  gzip: zipped(javascript) + (wasm ? zipped(wasm) : 0),
+  brotli: brotli(javascript) + (wasm ? brotli(wasm) : 0),
+});
+const rows = [];
+for (const [name, contents] of Object.entries(uses)) rows.push(row(`surgetank: ${name}`, await bundled(contents), bytes));
+rows.push(row('surgetank/inline, without a store', readFileSync(join(folder, 'inline.js'))));
+for (const [name, contents] of Object.entries(peers)) rows.push(row(name, await bundled(contents)));
+const line = (name, ...cells) => console.log(name.padEnd(50) + cells.map((cell) => String(cell).padStart(12)).join(''));
+line('what a page loads, in bytes', 'JavaScript', 'all, gzip', 'all, brotli');
+line('the module alone', '', zipped(bytes), brotli(bytes));
+for (const { name, javascript, gzip, brotli } of rows) line(name, javascript, gzip, brotli);
+const { javascript } = rows.find(({ name }) => name.endsWith('everything'));
+if (javascript > MOST) throw new Error(`the package's JavaScript has ${javascript} bytes, and may have ${MOST}`);

@@ -7,7 +7,8 @@ import { launch, launchPlain, packaged } from './tools.mjs';
 
 /** The page that most tests use: the package in `window.S`, nothing else. */
 export const PAGE = `<!doctype html><html><head><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">
-<script type="module">import * as S from '/surgetank/index.js'; window.S = S; window.ready = true;</script></head>
+<script type="module">import * as own from '/surgetank/index.js'; import { offlineStore } from '/surgetank/offline.js';
+window.S = { ...own, offlineStore }; window.ready = true;</script></head>
 <body><p>page</p></body></html>`;
 
 /**

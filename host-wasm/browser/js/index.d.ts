@@ -16,13 +16,10 @@ export interface EngineOptions {
   wasm?: string | URL | Response | BufferSource | WebAssembly.Module | (() => unknown);
 }
 
-/** From `offlineStore`. */
+/** From `offlineStore` of `surgetank/offline`. */
 export interface OfflineStore {
   readonly name: string;
 }
-
-/** A store in IndexedDB: bounded in bytes (512 KiB a tab, 8 tabs) and age (a day). Needs a secure context. */
-export function offlineStore(options?: { name?: string; maxBytes?: number; maxAgeMs?: number }): OfflineStore;
 
 export interface Options extends EngineOptions {
   /** A Sentry project: `https://PUBLIC_KEY@HOST/PROJECT_ID`. Either this or `otlpEndpoint`. */

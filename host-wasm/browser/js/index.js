@@ -7,4 +7,3 @@ setSource(() => new URL('./surgetank.wasm', import.meta.url));
 export { init } from './client.js';
 export { makeSurgetankTransport } from './sentry.js';
 export { SurgetankSpanExporter, SurgetankSpanProcessor } from './opentelemetry.js';
-export { offlineStore } from './store.js';

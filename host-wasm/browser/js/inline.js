@@ -13,4 +13,3 @@ setSource(() => {
 export { init } from './client.js';
 export { makeSurgetankTransport } from './sentry.js';
 export { SurgetankSpanExporter, SurgetankSpanProcessor } from './opentelemetry.js';
-export { offlineStore } from './store.js';

@@ -12,6 +12,8 @@
 const ROWS = 'tabs';
 /** Least time between two copies, in milliseconds. */
 const PAUSE = 1000;
+/** Bytes of one copy at most, for it is made in one task. */
+const MAX_BYTES = 2 * 1024 * 1024;
 /** Rows that there may be; those found beyond are dropped. */
 const MAX_ROWS = 8;
 /** The drop reason of what the bounds of the store drop. */
@@ -25,7 +27,7 @@ const promised = (request) =>
 
 class Store {
   constructor({ name = 'surgetank', maxBytes = 512 * 1024, maxAgeMs = 24 * 3600 * 1000 }) {
-    Object.assign(this, { name, maxBytes, maxAgeMs });
+    Object.assign(this, { name, maxBytes: Math.min(maxBytes, MAX_BYTES), maxAgeMs });
     this.id = Math.random().toString(36).slice(2) + Date.now().toString(36);
     this.stored = false;
     this.saving = undefined;
