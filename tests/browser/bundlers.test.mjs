@@ -1,14 +1,15 @@
 // The package in what people build with: each bundler makes a site, and the site sends an event.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { SourceMap } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { scenes } from './scene.mjs';
 import { eventsOf, pages } from './servers.mjs';
-import { modules, require, root } from './tools.mjs';
+import { modules, packaged, require, root } from './tools.mjs';
 
 const scene = scenes();
 
@@ -16,8 +17,9 @@ const scene = scenes();
 const work = join(root, 'target/browser/sites');
 const html = (script) => `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="${script}"></script>`;
 const source = (from) => `import { init } from '${from}';
+import { offlineStore } from 'surgetank/offline';
 const dsn = decodeURIComponent(location.hash.slice(1));
-const client = init({ dsn });
+const client = init({ dsn, offline: offlineStore() });
 client.captureMessage('built');
 window.ready = true;
 `;
@@ -29,6 +31,14 @@ function site(name, from) {
   writeFileSync(join(folder, 'main.js'), source(from));
   writeFileSync(join(folder, 'package.json'), '{"type":"module","private":true}');
   return folder;
+}
+
+async function esbuilt(folder) {
+  const outdir = join(folder, 'dist');
+  const entryPoints = [join(folder, 'main.js')];
+  await require('esbuild').build({ entryPoints, outdir, bundle: true, minify: true, format: 'esm', logLevel: 'error' });
+  writeFileSync(join(outdir, 'index.html'), html('/main.js'));
+  return outdir;
 }
 
 const BUILDERS = {
@@ -52,12 +62,18 @@ const BUILDERS = {
     return join(folder, 'dist');
   },
   async 'esbuild, with the module inside'() {
-    const folder = site('esbuild', 'surgetank/inline');
-    const outdir = join(folder, 'dist');
-    const entryPoints = [join(folder, 'main.js')];
-    await require('esbuild').build({ entryPoints, outdir, bundle: true, minify: true, format: 'esm', logLevel: 'error' });
-    writeFileSync(join(outdir, 'index.html'), html('/main.js'));
-    return outdir;
+    return esbuilt(site('esbuild-inline', 'surgetank/inline'));
+  },
+  async 'esbuild, with the module put beside the script'() {
+    const built = await esbuilt(site('esbuild', 'surgetank'));
+    copyFileSync(join(packaged, 'surgetank.wasm'), join(built, 'surgetank.wasm'));
+    return built;
+  },
+  async 'no bundler, only <script type="module"> and an import map'() {
+    const folder = site('script', 'surgetank');
+    const map = { imports: { surgetank: '/surgetank/index.js', 'surgetank/offline': '/surgetank/offline.js' } };
+    writeFileSync(join(folder, 'index.html'), `<script type="importmap">${JSON.stringify(map)}</script>${html('/main.js')}`);
+    return folder;
   },
 };
 
@@ -65,7 +81,7 @@ for (const [name, build] of Object.entries(BUILDERS)) {
   test(
     `a site built with ${name} sends`,
     scene(async ({ context, dsn, away, complaints }) => {
-      const home = await pages({ folders: { '/': (await build()) + '/' } });
+      const home = await pages({ folders: { '/surgetank/': packaged + '/', '/': (await build()) + '/' } });
       try {
         const page = await context.newPage();
         await page.goto(home.origin + '/index.html#' + encodeURIComponent(dsn));
@@ -81,20 +97,25 @@ for (const [name, build] of Object.entries(BUILDERS)) {
 test('the types are right for those who use them', async () => {
   const folder = site('types', 'surgetank');
   const program = `import { init, makeSurgetankTransport, SurgetankSpanExporter, SurgetankSpanProcessor } from 'surgetank';
+import { init as inlineInit } from 'surgetank/inline';
+import { offlineStore } from 'surgetank/offline';
 import * as Sentry from '@sentry/browser';
 import { BatchSpanProcessor, WebTracerProvider } from '@opentelemetry/sdk-trace-web';
-const client = init({ dsn: 'https://key@host/1', release: '1' });
+const client = init({ dsn: 'https://key@host/1', release: '1', offline: offlineStore({ maxBytes: 1 }) });
+const same: typeof init = inlineInit;
 client.captureException(new Error('x'), { tags: { a: 'b' } });
 const span = client.startSpan('x', { attributes: { n: 1 } });
 client.log('warn', 'text', { n: 1 }, span);
 const health: 'healthy' | 'degraded' | 'unhealthy' = client.status().health;
-client.flush().then((done: boolean) => void [done, health]);
+client.flush().then((done: boolean) => void [done, health, same]);
 Sentry.init({ dsn: 'https://key@host/1', transport: makeSurgetankTransport });
 new WebTracerProvider({
   spanProcessors: [new SurgetankSpanProcessor(), new BatchSpanProcessor(new SurgetankSpanExporter({ endpoint: 'x' }))],
 });
 // @ts-expect-error: there is no such setting
 init({ dns: '' });
+// @ts-expect-error: it is in an entry of its own
+void (await import('surgetank')).offlineStore;
 `;
   writeFileSync(join(folder, 'main.ts'), program);
   const typescript = require('typescript');
@@ -110,3 +131,22 @@ init({ dns: '' });
   const complaints = typescript.getPreEmitDiagnostics(checked).map(({ messageText }) => typescript.flattenDiagnosticMessageText(messageText, '\n'));
   assert.deepEqual(complaints, []);
 });
+
+for (const name of ['index.js', 'inline.js', 'offline.js']) {
+  test(`the source map of ${name} leads to the sources, which it has with it`, () => {
+    const script = readFileSync(join(packaged, name), 'utf8');
+    const [, mapped] = /\/\/# sourceMappingURL=(\S+)\s*$/.exec(script);
+    const payload = JSON.parse(readFileSync(join(packaged, mapped), 'utf8'));
+    const map = new SourceMap(payload);
+    // Texts that minifying leaves as they are, and their files.
+    const texts = name === 'offline.js' ? { readwrite: 'store.js' } : { 'not a DSN': 'records.js', 'no WebAssembly': 'page.js', sendBeacon: 'page.js' };
+    for (const [text, file] of Object.entries(texts)) {
+      const before = script.slice(0, script.indexOf(text)).split('\n');
+      const entry = map.findEntry(before.length - 1, before.at(-1).length);
+      assert.ok(entry.originalSource?.endsWith(`/${file}`), `${text} is in ${entry.originalSource}`);
+      const own = payload.sourcesContent[payload.sources.findIndex((source) => source.endsWith(`/${file}`))];
+      const line = own.split('\n')[entry.originalLine];
+      assert.ok(line.includes(text), `line ${entry.originalLine + 1} of ${file} has ${text}: ${line}`);
+    }
+  });
+}

@@ -28,7 +28,7 @@ const rowsOf = (page) =>
     const database = await done(indexedDB.open('surgetank', 1));
     const rows = await done(database.transaction('tabs').objectStore('tabs').getAll());
     database.close();
-    return rows.map(({ list, at }) => ({ records: list.length, at }));
+    return rows.map(({ list, at }) => ({ records: list.length, bytes: list.reduce((sum, { bytes }) => sum + bytes.length, 0), at }));
   });
 
 /** Waits until the store keeps so many records. */
@@ -101,7 +101,6 @@ test(
 for (const [name, init] of [
   ['blocked', () => Object.defineProperty(window, 'indexedDB', { get: () => { throw new DOMException('no', 'SecurityError'); } })],
   ['missing', () => Object.defineProperty(window, 'indexedDB', { value: undefined })],
-  ['full', () => { IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError'); }; }],
   ['without locks', () => Object.defineProperty(navigator, 'locks', { value: undefined })],
   ['silent', () => { IDBFactory.prototype.open = () => ({}); }],
 ]) {
@@ -140,5 +139,75 @@ test(
     ]);
     await kept(second, 0);
     assert.deepEqual(messagesOf(away), []);
+  }),
+);
+
+test(
+  'with a storage that is full it goes on in memory',
+  scene(async ({ open, dsn, away, home, context, complaints }) => {
+    let broken = true;
+    away.answer = () => (broken ? 'reset' : {});
+    const page = await open();
+    const driver = await context.newCDPSession(page);
+    await driver.send('Storage.overrideQuotaForOrigin', { origin: home.origin, quotaSize: 1 });
+    await start(page, dsn);
+    await record(page, 'kept in memory');
+    // The store gives up when the browser refuses its first row.
+    await page.waitForFunction(() => client.page.store.last > 0 && !client.page.store.database, undefined, { timeout: 60_000 });
+    broken = false;
+    await page.waitForFunction(() => client.status().categories.error.delivered === 1, undefined, { timeout: 180_000 });
+    assert.deepEqual(complaints, []);
+  }),
+);
+
+test(
+  'a tab keeps no more bytes than it may',
+  scene(async ({ open, dsn, away }) => {
+    away.answer = () => 'reset';
+    const page = await open();
+    const maxBytes = 4000;
+    await start(page, dsn, { maxBytes });
+    await record(page, ...Array.from({ length: 40 }, (_, number) => `message ${number}`));
+    await page.waitForFunction(() => client.page.store.stored && !client.page.store.saving, undefined, { timeout: 60_000 });
+    const [row] = await rowsOf(page);
+    assert.ok(row.bytes > maxBytes / 2 && row.bytes <= maxBytes, `${row.bytes} bytes`);
+    assert.equal(await page.evaluate(() => client.status().categories.error.queued), 40, 'the rest is in memory');
+  }),
+);
+
+test(
+  'rows beyond the eighth are dropped and counted, the others arrive',
+  scene(async ({ open, dsn, away, context }) => {
+    const first = await open();
+    await start(first, dsn);
+    await context.setOffline(true);
+    await record(first, 'kept');
+    await kept(first, 1);
+    // As if eleven more tabs had ended in the same state.
+    await first.evaluate(async () => {
+      const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+      const database = await done(indexedDB.open('surgetank', 1));
+      const [row] = await done(database.transaction('tabs').objectStore('tabs').getAll());
+      const rows = database.transaction('tabs', 'readwrite').objectStore('tabs');
+      for (let number = 0; number < 11; number++) await done(rows.put({ ...row, id: `${row.id}-${number}` }));
+      database.close();
+    });
+    await first.close();
+    await context.setOffline(false);
+    const second = await open();
+    await start(second, dsn);
+    await kept(second, 0);
+    await second.waitForFunction(
+      () => {
+        const { error } = client.status().categories;
+        return error && error.delivered + error.dropped === 12;
+      },
+      undefined,
+      { timeout: 180_000 },
+    );
+    const { dropped, categories } = await second.evaluate(() => client.status());
+    assert.deepEqual(dropped.map(({ reason }) => reason), ['cache_overflow']);
+    assert.ok(categories.error.delivered >= 7 && categories.error.delivered <= 8, `${categories.error.delivered} of 8 rows`);
+    assert.equal(messagesOf(away).length, categories.error.delivered);
   }),
 );
