@@ -93,7 +93,8 @@ fn parse(line: &str) -> Result<Command> {
 
 fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        let may_stand = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        name.starts_with(|first: char| !first.is_ascii_digit()) && name.bytes().all(may_stand)
     })
 }
 
@@ -132,12 +133,12 @@ mod tests {
 
     #[test]
     fn only_capital_names_before_the_program_are_variables() {
-        let command = parse("A_B=1 cargo --config profile.x=y C=2").unwrap();
+        let command = parse("A_B32=1 cargo --config profile.x=y C=2").unwrap();
         assert_eq!(command.get_program(), "cargo");
         assert!(
             command
                 .get_envs()
-                .any(|(name, value)| name == "A_B" && value == Some("1".as_ref()))
+                .any(|(name, value)| name == "A_B32" && value == Some("1".as_ref()))
         );
         assert_eq!(
             command.get_args().collect::<Vec<_>>(),
