@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use surgetank_tests::envoy::wait;
 use surgetank_tests::upstream::{Reply, Upstream, now};
+use surgetank_tests::web::Connection;
 
-use crate::envoy::{DSN, Envoy, wait};
+use crate::envoy::{DSN, Envoy};
 use crate::spans::{accepted, hex};
-use crate::web::Connection;
 
 /// How long a proxied request may take that waits for nothing but a busy machine: less than any time-out of the plugin.
 const AT_ONCE: Duration = Duration::from_secs(15);

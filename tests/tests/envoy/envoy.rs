@@ -5,21 +5,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
-use surgetank_tests::process::{Ended, Process, pause};
-use surgetank_tests::upstream::{PATIENCE, Upstream, now};
+use surgetank_tests::envoy::{self, ALONE, program, root, wait};
+use surgetank_tests::process::Ended;
+use surgetank_tests::upstream::Upstream;
+use surgetank_tests::web::Connection;
 use tempfile::TempDir;
-
-use crate::web::Connection;
 
 /// The DSN of the tests; where it leads is the cluster's business.
 pub(crate) const DSN: &str = "http://0123456789abcdef0123456789abcdef@sentry.example/42";
 
 /// A running proxy with the plugin in it.
 pub(crate) struct Envoy {
-    process: Process,
-    admin: SocketAddr,
+    running: envoy::Envoy,
     /// Where it takes requests.
     pub(crate) address: SocketAddr,
     /// Configuration of the plugin's virtual machine.
@@ -32,21 +30,6 @@ pub(crate) struct Envoy {
 struct Servers {
     collector: SocketAddr,
     shop: SocketAddr,
-}
-
-fn root() -> &'static Path {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().expect("tests/ lies in the root")
-}
-
-fn program() -> PathBuf {
-    let program = root().join("target/venv/bin/envoy");
-    assert!(
-        program.is_file(),
-        "{} is missing: run `cargo xtask setup`",
-        program.display()
-    );
-    program
 }
 
 fn module() -> PathBuf {
@@ -74,37 +57,14 @@ impl Envoy {
             collector: collector.address(),
             shop: shop.address(),
         };
-        write(folder.path(), "envoy.json", &servers.bootstrap(folder.path()));
         write(folder.path(), "lds.json", &listeners(plugin, &machine));
-        let admin = folder.path().join("admin");
-        let mut command = Command::new(program());
-        command.arg("--config-path").arg(folder.path().join("envoy.json"));
-        command.arg("--admin-address-path").arg(&admin);
-        command.args(ALONE).args(["--concurrency", "2"]);
-        // Draining of old connections is to end within a test.
-        command.args(["--drain-time-s", "1", "--log-level", "warning"]);
-        let process = Process::start("envoy", command);
-        let admin = wait("the address of its admin port", || {
-            std::fs::read_to_string(&admin).ok()?.trim().parse().ok()
-        });
-        let mut envoy = Self {
-            process,
-            admin,
-            address: admin,
+        let running = envoy::Envoy::start(folder.path(), &servers.bootstrap(folder.path()), 2);
+        Self {
+            address: running.address,
+            running,
             machine,
             folder,
-        };
-        envoy.address = wait("its listener", || {
-            let text = envoy.admin_get("/listeners?format=json");
-            let state: Value = serde_json::from_str(&text).ok()?;
-            let socket = &state["listener_statuses"][0]["local_address"]["socket_address"];
-            let port = socket["port_value"].as_u64()?;
-            format!("127.0.0.1:{port}").parse().ok()
-        });
-        wait("readiness", || {
-            envoy.admin_get("/ready").starts_with("LIVE").then_some(())
-        });
-        envoy
+        }
     }
 
     /// A connection to it.
@@ -130,7 +90,9 @@ impl Envoy {
 
     /// Updates of the listener that ended so: `success`, `rejected`.
     pub(crate) fn listener_updates(&self, how: &str) -> u64 {
-        let stats = self.admin_get(&format!("/stats?filter=listener_manager.lds.update_{how}"));
+        let stats = self
+            .running
+            .admin_get(&format!("/stats?filter=listener_manager.lds.update_{how}"));
         let number = stats
             .rsplit(' ')
             .next()
@@ -138,13 +100,9 @@ impl Envoy {
         number.unwrap_or_default()
     }
 
-    fn admin_get(&self, path: &str) -> String {
-        Connection::to(self.admin).get(path, &[]).body
-    }
-
     /// The plugin's statistics, by their names without the prefix.
     pub(crate) fn statistics(&self) -> BTreeMap<String, u64> {
-        let text = self.admin_get("/stats?filter=wasmcustom.surgetank");
+        let text = self.running.admin_get("/stats?filter=wasmcustom.surgetank");
         let lines = text.lines().filter_map(|line| line.split_once(": "));
         lines
             .filter_map(|(name, value)| {
@@ -181,7 +139,7 @@ impl Envoy {
 
     /// Bytes of memory in use.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id()));
         let status = status.expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
@@ -191,10 +149,7 @@ impl Envoy {
     /// Ends it with SIGTERM, as a service manager does.
     #[track_caller]
     pub(crate) fn stop(self) -> Ended {
-        self.process.signal(Signal::TERM);
-        let ended = self.process.ended();
-        assert_eq!(ended.status.code(), Some(0), "{}", ended.errors);
-        ended
+        self.running.stop()
     }
 
     /// What it says about the configuration in `examples/envoy`.
@@ -215,12 +170,7 @@ impl Envoy {
         };
         let mut bootstrap = servers.bootstrap(folder.path());
         bootstrap["dynamic_resources"] = json!({});
-        let mut listener = listener(plugin, machine);
-        if let Some(listener) = listener.as_object_mut() {
-            // Where the type of a message is given, it must not say it again.
-            listener.remove("@type");
-        }
-        bootstrap["static_resources"]["listeners"] = json!([listener]);
+        bootstrap["static_resources"]["listeners"] = json!([listener(plugin, machine)]);
         write(folder.path(), "envoy.json", &bootstrap);
         let mut command = Command::new(program());
         command.args(["--mode", "validate", "--config-path"]);
@@ -230,26 +180,21 @@ impl Envoy {
     }
 }
 
-/// What lets several of them run at once.
-const ALONE: [&str; 2] = ["--use-dynamic-base-id", "--disable-hot-restart"];
-
 impl Servers {
     fn bootstrap(self, folder: &Path) -> Value {
-        json!({
-            "node": {"id": "test", "cluster": "test"},
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
-            "dynamic_resources": {"lds_config": {
-                "resource_api_version": "V3",
-                "path_config_source": {
-                    "path": folder.join("lds.json"),
-                    "watched_directory": {"path": folder},
-                },
-            }},
-            "static_resources": {"clusters": [
-                cluster("collector", self.collector),
-                cluster("shop", self.shop),
-            ]},
-        })
+        let mut bootstrap = envoy::bootstrap();
+        bootstrap["dynamic_resources"] = json!({"lds_config": {
+            "resource_api_version": "V3",
+            "path_config_source": {
+                "path": folder.join("lds.json"),
+                "watched_directory": {"path": folder},
+            },
+        }});
+        bootstrap["static_resources"] = json!({"clusters": [
+            cluster("collector", self.collector),
+            cluster("shop", self.shop),
+        ]});
+        bootstrap
     }
 }
 
@@ -265,62 +210,22 @@ fn cluster(name: &str, address: SocketAddr) -> Value {
 }
 
 fn listeners(plugin: &Value, machine: &Value) -> Value {
-    json!({"resources": [listener(&plugin.to_string(), &machine.to_string())]})
+    let mut listener = listener(&plugin.to_string(), &machine.to_string());
+    listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+    json!({"resources": [listener]})
 }
 
 /// `/local` is answered by the proxy itself, everything else by the shop.
 fn listener(plugin: &str, machine: &str) -> Value {
-    let text =
-        |value: &str| json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": value});
-    let filter = |name: &str, settings: Value| json!({"name": name, "typed_config": settings});
-    let wasm = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-        "config": {
-            "name": "surgetank",
-            "root_id": "surgetank",
-            "failure_policy": "FAIL_CLOSED",
-            "configuration": text(plugin),
-            "vm_config": {
-                "vm_id": "surgetank",
-                "runtime": "envoy.wasm.runtime.v8",
-                "configuration": text(machine),
-                "code": {"local": {"filename": module()}},
-            },
-        },
-    });
-    let router = json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"});
     let local = json!({
         "match": {"prefix": "/local"},
         "direct_response": {"status": 200, "body": {"inline_string": "ok"}},
     });
     let all = json!({"match": {"prefix": "/"}, "route": {"cluster": "shop", "timeout": "60s"}});
-    let manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "main",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [local, all]}]},
-        "http_filters": [filter("surgetank", wasm), filter("envoy.filters.http.router", router)],
-    });
-    json!({
-        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-        "name": "main",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-        "filter_chains": [{"filters": [filter("envoy.filters.network.http_connection_manager", manager)]}],
-    })
+    let plugin = envoy::plugin("surgetank", &module(), plugin, machine);
+    envoy::listener(vec![plugin], &json!([local, all]))
 }
 
 fn write(folder: &Path, name: &str, content: &Value) {
     std::fs::write(folder.join(name), content.to_string()).expect("the directory can be written to");
-}
-
-/// What `look` finds, as soon as it does.
-#[track_caller]
-pub(crate) fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(now() < until, "not within {PATIENCE:?}: {what}");
-        pause();
-    }
 }

@@ -1,10 +1,11 @@
 //! In front of an ingestion service: what it would refuse anyway does not reach it.
 
 use serde_json::{Value, json};
+use surgetank_tests::envoy::wait;
 use surgetank_tests::upstream::{KEY, Reply, Upstream};
+use surgetank_tests::web::{Answer, Connection};
 
-use crate::envoy::{Envoy, wait};
-use crate::web::{Answer, Connection};
+use crate::envoy::Envoy;
 
 fn guarded(service: &Upstream) -> Envoy {
     Envoy::start(&json!({"guard": true}), service, service)
@@ -19,7 +20,7 @@ fn send(connection: &mut Connection, project: u64) -> Answer {
 #[track_caller]
 fn post(connection: &mut Connection, path: &str) -> Answer {
     let auth = format!("Sentry sentry_key={KEY}, sentry_version=7");
-    connection.ask("POST", path, &[("x-sentry-auth", &auth)], "{}")
+    connection.ask("POST", path, &[("x-sentry-auth", &auth)], b"{}")
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn a_limit_is_answered_by_the_proxy_on_every_worker_and_for_its_sender_alone() {
     let limits = refused.header("x-sentry-rate-limits").unwrap_or_default();
     assert_eq!(limits, format!("{seconds}::organization"));
     assert_eq!(refused.header("content-type"), Some("application/json"));
-    let body: Value = serde_json::from_str(&refused.body).expect("JSON");
+    let body: Value = serde_json::from_slice(&refused.body).expect("JSON");
     assert!(body["detail"].is_string(), "{body}");
 
     // Another project, another method and another path go on.

@@ -12,4 +12,3 @@ mod guard;
 mod reload;
 mod spans;
 mod traces;
-mod web;

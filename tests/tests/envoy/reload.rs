@@ -2,10 +2,11 @@
 //! still arrives.
 
 use serde_json::{Value, json};
+use surgetank_tests::envoy::wait;
 use surgetank_tests::upstream::{Reply, Upstream};
 
 use crate::delivery::traffic;
-use crate::envoy::{Envoy, wait};
+use crate::envoy::Envoy;
 use crate::spans::{accepted, attribute};
 
 /// A long wait for company, so that spans are still queued when the configuration goes.

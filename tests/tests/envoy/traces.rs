@@ -1,10 +1,11 @@
 //! Each request becomes a span in the right trace, and the services behind are told of it.
 
 use serde_json::{Value, json};
+use surgetank_tests::envoy::wait;
 use surgetank_tests::upstream::envelope::Envelope;
 use surgetank_tests::upstream::{KEY, Reply, Upstream};
 
-use crate::envoy::{DSN, Envoy, wait};
+use crate::envoy::{DSN, Envoy};
 use crate::spans::{attribute, hex, wait_for};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -127,7 +128,7 @@ fn a_failure_becomes_an_event_whether_the_shop_or_the_proxy_answered() {
     // A pooled connection may have to notice first.
     let refused = wait("a refused connection", || {
         let answer = connection.get("/gone", &[]);
-        answer.body.contains("connection failure").then_some(answer)
+        answer.text().contains("connection failure").then_some(answer)
     });
     assert_eq!(refused.status, 503);
 

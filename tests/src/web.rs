@@ -1,35 +1,52 @@
 //! A client that keeps its connection: enough of HTTP/1.1 to ask a proxy and to read its answer.
 
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use surgetank_tests::upstream::PATIENCE;
+use crate::upstream::PATIENCE;
 
 /// An answer.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
     headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    /// All of its body.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     /// Value of the first header of this name.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Its body as text.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
     }
 }
 
 /// A connection to a proxy. One that the proxy said it closes, as after an answer that came before all of its request,
 /// is made anew.
-pub(crate) struct Connection {
+#[derive(Debug)]
+pub struct Connection {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
     is_over: bool,
 }
 
 impl Connection {
-    pub(crate) fn to(address: SocketAddr) -> Self {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    #[must_use]
+    pub fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the proxy listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
@@ -41,8 +58,11 @@ impl Connection {
     }
 
     /// Asks and reads the answer.
+    ///
+    /// # Panics
+    /// When there is none within [`PATIENCE`].
     #[track_caller]
-    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         if self.is_over {
             *self = Self::to(self.address);
         }
@@ -54,10 +74,9 @@ impl Connection {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
-        text.push_str(body);
         self.stream
             .get_mut()
-            .write_all(text.as_bytes())
+            .write_all(&[text.as_bytes(), body].concat())
             .expect("the proxy reads");
         let answer = self.read();
         let answer = answer.unwrap_or_else(|| panic!("no answer to {method} {path}"));
@@ -66,9 +85,12 @@ impl Connection {
     }
 
     /// `GET` of a path.
+    ///
+    /// # Panics
+    /// When there is no answer within [`PATIENCE`].
     #[track_caller]
-    pub(crate) fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.ask("GET", path, headers, "")
+    pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask("GET", path, headers, b"")
     }
 
     fn read(&mut self) -> Option<Answer> {
@@ -84,7 +106,7 @@ impl Connection {
         let mut answer = Answer {
             status,
             headers,
-            body: String::new(),
+            body: Vec::new(),
         };
         let length = answer.header("content-length").map(|length| length.parse().ok());
         let mut body = Vec::new();
@@ -95,7 +117,7 @@ impl Connection {
             }
             None => self.read_chunks(&mut body)?,
         }
-        answer.body = String::from_utf8_lossy(&body).into_owned();
+        answer.body = body;
         Some(answer)
     }
 
