@@ -11,7 +11,9 @@ use proptest::sample::select;
 use surgetank_core::time::Instant;
 use surgetank_tests::scenario::call::{Call, Reply};
 use surgetank_tests::scenario::native::Native;
-use surgetank_tests::scenario::{Fault, difference, parse, play, run, scenarios};
+use surgetank_tests::scenario::{
+    Fault, difference, parse, play, read, recordings, run, run_script, scenarios, sums,
+};
 
 #[test]
 fn every_script_gives_its_trace() {
@@ -31,6 +33,28 @@ fn every_script_gives_its_trace() {
         faults.extend(scenario.compare(&trace).err());
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn recorded_traffic_gives_its_sums() {
+    let update = env::var_os("SURGETANK_UPDATE").is_some();
+    let recordings = recordings().expect("the folder of scenarios");
+    assert!(!recordings.is_empty(), "no recording was found");
+    for recording in recordings {
+        let script = read(&recording.contents).expect("a good recording");
+        let trace = run_script(&script).unwrap_or_else(|fault| panic!("{}: {fault}", recording.name));
+        let found = sums(&trace);
+        if update {
+            fs::write(&recording.sums_path, &found).expect("the sums can be written");
+        }
+        let expected = fs::read_to_string(&recording.sums_path).unwrap_or_default();
+        let different = difference(&expected, &found);
+        assert_eq!(
+            different, None,
+            "{}: `surgetank replay` shows the trace",
+            recording.name
+        );
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@
 //! length and hash of every body, every change of the ledger and of the published gates, and ends with the sums and
 //! the conservation check. It is made of integers and names only, so the same calls give the same bytes everywhere.
 //!
+//! A [`recording`] is a script with the bodies that real clients sent; it plays like any other.
+//!
 //! What a host must be able to do is [`call::Call`], and nothing else: it needs no parser and no formatter. The
 //! language is described in `tests/scenarios/README.md`.
 
@@ -23,11 +25,13 @@ pub mod native;
 pub mod parse;
 mod payload;
 pub mod play;
+pub mod recording;
 pub mod script;
 mod trace;
 
 pub use difference::difference;
 
+use script::Script;
 use surgetank_core::time::UnixTime;
 
 /// Wall clock at the start of every scenario.
@@ -69,12 +73,32 @@ impl core::fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
+/// Reads the contents of a file: a recording, or a script.
+///
+/// # Errors
+/// It is neither.
+pub fn read(contents: &[u8]) -> Result<Script, Fault> {
+    if recording::is_one(contents) {
+        return recording::read(contents);
+    }
+    let text = core::str::from_utf8(contents)
+        .map_err(|_| Fault::new(1, "this is no text", "write a script, or give a recording"))?;
+    parse::parse(text)
+}
+
 /// Parses `script` and plays it on an engine in this process; returns the trace.
 ///
 /// # Errors
 /// The script is not well formed, or asks for something that is not there.
 pub fn run(script: &str) -> Result<String, Fault> {
-    let script = parse::parse(script)?;
+    run_script(&parse::parse(script)?)
+}
+
+/// Plays `script` on an engine in this process; returns the trace.
+///
+/// # Errors
+/// The script asks for something that is not there.
+pub fn run_script(script: &Script) -> Result<String, Fault> {
     let mut native = native::Native::default();
-    play::play(&script, &mut |now, call| native.call(now, call))
+    play::play(script, &mut |now, call| native.call(now, call))
 }

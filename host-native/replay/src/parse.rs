@@ -7,9 +7,7 @@ use surgetank_core::config::{Config, DestinationConfig, WhenFull};
 use surgetank_core::downsample::Policy;
 
 use super::Fault;
-use super::script::{
-    Destination, MAX_DESTINATIONS, MAX_SCRIPT_BYTES, MAX_STEPS, Script, Settings, Statement, Step,
-};
+use super::script::{Bounds, Destination, MAX_DESTINATIONS, Payload, Script, Settings, Statement, Step};
 use words::Words;
 
 /// Sizes of the queue: few, so that a host whose memory is fixed when it is compiled can have them all.
@@ -22,11 +20,16 @@ const YES_NO: [(&str, bool); 2] = [("yes", true), ("no", false)];
 /// # Errors
 /// The first line that is not understood, and what would be.
 pub fn parse(text: &str) -> Result<Script, Fault> {
-    if text.len() > MAX_SCRIPT_BYTES {
+    read(text, Vec::new(), Bounds::STORY)
+}
+
+/// Reads a script within `bounds` that may name these payloads.
+pub(crate) fn read(text: &str, payloads: Vec<Payload>, bounds: Bounds) -> Result<Script, Fault> {
+    if text.len() > bounds.text_bytes {
         return Err(Fault::new(
             1,
             format!("the script has {} bytes", text.len()),
-            format!("{MAX_SCRIPT_BYTES} are enough for a story; make two of it"),
+            format!("{} are enough for a story; make two of it", bounds.text_bytes),
         ));
     }
     let mut script = Script {
@@ -37,6 +40,8 @@ pub fn parse(text: &str) -> Result<Script, Fault> {
         },
         destinations: Vec::new(),
         steps: Vec::new(),
+        payloads,
+        bounds,
     };
     for (line, text) in (1..).zip(text.lines()) {
         let mut words = Words::of(line, text)?;
@@ -65,12 +70,12 @@ fn read_line(script: &mut Script, line: usize, first: &str, words: &mut Words) -
             "write destinations before the first step",
         ),
         "destination" => read_destination(script, line, words),
-        _ if script.steps.len() == MAX_STEPS => words.fault(
-            format!("this is statement {}", MAX_STEPS + 1),
+        _ if script.steps.len() == script.bounds.steps => words.fault(
+            format!("this is statement {}", script.bounds.steps + 1),
             "make two scripts of it",
         ),
         other => {
-            let statement: Statement = steps::read(other, words, &script.destinations)?;
+            let statement: Statement = steps::read(other, words, script)?;
             script.steps.push(Step {
                 line,
                 text: words.text().to_owned(),

@@ -12,7 +12,7 @@ use surgetank_core::wire::otlp::framing::{Frame, Records};
 use surgetank_core::wire::otlp::protobuf::{Length, Out, Writer};
 use surgetank_core::wire::trace_context::{SpanId, TraceId};
 
-use super::script::{Kind, Recording, Trace};
+use super::script::{Kind, Payload, PayloadForm, Recording, Trace};
 use crate::body::Bytes;
 
 /// A record to be offered.
@@ -24,6 +24,7 @@ pub(super) struct Made {
 /// Record `number` of a scenario. The error says why there cannot be one like it.
 pub(super) fn make(
     recording: &Recording,
+    payloads: &[Payload],
     destination: DestinationId,
     protocol: Protocol,
     number: u64,
@@ -48,6 +49,10 @@ pub(super) fn make(
         (Kind::Metric, Protocol::Otlp) => maker.otlp_record(Signal::Metrics),
         (Kind::Request(signal), _) => maker.otlp_request(*signal)?,
         (Kind::Json(signal), _) => maker.otlp_json(*signal)?,
+        (Kind::Recorded(at), _) => {
+            let payload = payloads.get(*at).ok_or("there is no such payload")?;
+            recorded(payload, destination)?
+        }
     };
     if let Some(priority) = recording.priority {
         made.header.priority = priority;
@@ -66,6 +71,34 @@ pub(super) fn counts(made: &Made) -> Vec<Count> {
         counts.extend(made.header.also);
     }
     counts
+}
+
+/// A record of what was sent, with the header that the sidecar gives it.
+fn recorded(payload: &Payload, destination: DestinationId) -> Result<Made, String> {
+    let bytes = payload.bytes.as_slice();
+    let header = match payload.form {
+        PayloadForm::Envelope => {
+            let summary = envelope::describe(bytes).map_err(|error| error.to_string())?;
+            let header = summary.record_header(destination);
+            header.ok_or("the envelope has no item")?
+        }
+        PayloadForm::Request(signal) => {
+            let contents = count::of_protobuf(signal, bytes).map_err(|error| error.to_string())?;
+            otlp_header(destination, Form::OtlpRequest, signal, &contents)
+        }
+        PayloadForm::Json(signal) => {
+            let contents = count::of_json(signal, bytes).map_err(|error| error.to_string())?;
+            otlp_header(destination, Form::OtlpJson, signal, &contents)
+        }
+    };
+    Ok(Made {
+        header,
+        payload: bytes.to_vec(),
+    })
+}
+
+fn otlp_header(destination: DestinationId, form: Form, signal: Signal, contents: &count::Contents) -> Header {
+    Header::new(destination, form, category_of(signal), contents.items)
 }
 
 struct Maker {
@@ -216,7 +249,10 @@ impl Maker {
             payload.0.extend_from_slice(&message);
         }
         let contents = count::of_protobuf(signal, &payload.0).map_err(|error| error.to_string())?;
-        Ok(self.otlp_whole(Form::OtlpRequest, signal, contents, payload.0))
+        Ok(Made {
+            header: otlp_header(self.destination, Form::OtlpRequest, signal, &contents),
+            payload: payload.0,
+        })
     }
 
     fn otlp_json(&self, signal: Signal) -> Result<Made, String> {
@@ -233,14 +269,10 @@ impl Maker {
         let elements = vec![element; self.items as usize].join(",");
         let payload = format!("{{\"{outer}\":[{{\"{inner}\":[{{\"{list}\":[{elements}]}}]}}]}}").into_bytes();
         let contents = count::of_json(signal, &payload).map_err(|error| error.to_string())?;
-        Ok(self.otlp_whole(Form::OtlpJson, signal, contents, payload))
-    }
-
-    fn otlp_whole(&self, form: Form, signal: Signal, contents: count::Contents, payload: Vec<u8>) -> Made {
-        Made {
-            header: Header::new(self.destination, form, category_of(signal), contents.items),
+        Ok(Made {
+            header: otlp_header(self.destination, Form::OtlpJson, signal, &contents),
             payload,
-        }
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use surgetank_core::time::{Duration, Instant, UnixTime};
 use super::Fault;
 use super::call::{Call, Reply, Snapshot};
 use super::difference::last_lines;
-use super::script::{Answer, MAX_TRACE_LINES, Script, Statement, Step, Which};
+use super::script::{Answer, Script, Statement, Step, Which};
 use super::trace::{self, Lines};
 use crate::EPOCH;
 use crate::books::Books;
@@ -137,11 +137,9 @@ impl<'s> Player<'s, '_> {
 
     fn push(&mut self, line: String) -> Result<(), Fault> {
         self.lines.push(line);
-        if self.lines.written() > MAX_TRACE_LINES {
-            return self.fault(
-                format!("the trace has more than {MAX_TRACE_LINES} lines"),
-                "let less happen",
-            );
+        let most = self.script.bounds.trace_lines;
+        if self.lines.written() > most {
+            return self.fault(format!("the trace has more than {most} lines"), "let less happen");
         }
         Ok(())
     }

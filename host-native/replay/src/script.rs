@@ -7,11 +7,32 @@ use surgetank_core::response::{Failure, GrpcStatus, Response};
 use surgetank_core::time::{Duration, UnixTime};
 use surgetank_core::wire::envelope::ItemType;
 
-/// Bytes of a script: a story somebody reads.
-pub const MAX_SCRIPT_BYTES: usize = 32 * 1024;
+/// How much a script may say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Bytes of its text.
+    pub text_bytes: usize,
+    /// Its statements.
+    pub steps: usize,
+    /// Lines of its trace.
+    pub trace_lines: usize,
+}
 
-/// Statements of a script.
-pub const MAX_STEPS: usize = 500;
+impl Bounds {
+    /// A story somebody reads.
+    pub const STORY: Self = Self {
+        text_bytes: 32 * 1024,
+        steps: 500,
+        trace_lines: 4_000,
+    };
+
+    /// Traffic that was recorded.
+    pub const RECORDED: Self = Self {
+        text_bytes: 1024 * 1024,
+        steps: 20_000,
+        trace_lines: 100_000,
+    };
+}
 
 /// Destinations of a script: what the storage of every host has room for.
 pub const MAX_DESTINATIONS: usize = 4;
@@ -28,9 +49,6 @@ pub const MAX_FILL: usize = 16 * 1024;
 /// Simulated time of a script.
 pub const MAX_TIME: Duration = Duration::from_secs(48 * 3_600);
 
-/// Lines of a trace.
-pub const MAX_TRACE_LINES: usize = 4_000;
-
 /// A script.
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -40,6 +58,30 @@ pub struct Script {
     pub destinations: Vec<Destination>,
     /// What happens.
     pub steps: Vec<Step>,
+    /// Payloads that were recorded.
+    pub payloads: Vec<Payload>,
+    /// How much it may say.
+    pub bounds: Bounds,
+}
+
+/// What a client sent, to the byte.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Payload {
+    /// How to read it.
+    pub form: PayloadForm,
+    /// The body of the request, without its content coding.
+    pub bytes: Vec<u8>,
+}
+
+/// How a recorded payload is read. Exhaustive.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PayloadForm {
+    /// A Sentry envelope.
+    Envelope,
+    /// An OTLP request in protobuf.
+    Request(Signal),
+    /// An OTLP request in JSON.
+    Json(Signal),
 }
 
 /// Settings of the engine.
@@ -165,6 +207,8 @@ pub enum Kind {
     Request(Signal),
     /// An OTLP request in JSON.
     Json(Signal),
+    /// The recorded payload with that place in [`Script::payloads`].
+    Recorded(usize),
 }
 
 /// The trace of a record.

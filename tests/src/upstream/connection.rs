@@ -74,6 +74,7 @@ impl Line<'_> {
         let mut log = self.shared.log();
         log.exchanges.push(Exchange {
             request: request.clone(),
+            at: now(),
             answer: None,
         });
         let number = log.exchanges.len() - 1;

@@ -93,7 +93,8 @@ impl Item {
 }
 
 /// The types of an envelope's items, for people; `None` when it is none.
-pub(super) fn kinds(bytes: &[u8]) -> Option<String> {
+#[must_use]
+pub fn kinds(bytes: &[u8]) -> Option<String> {
     let envelope = Envelope::read(bytes).ok()?;
     let kinds: Vec<String> = envelope.items.iter().map(Item::kind).collect();
     Some(format!("[{}]", kinds.join(" ")))

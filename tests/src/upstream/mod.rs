@@ -78,6 +78,8 @@ impl Reply {
 pub struct Exchange {
     /// What arrived.
     pub request: Received,
+    /// When all of it was there.
+    pub at: Instant,
     /// What was answered; `None` while there is no answer, and for ever when none could be sent whole.
     pub answer: Option<Answered>,
 }
@@ -272,7 +274,7 @@ impl Drop for Upstream {
 #[must_use]
 pub fn outline(exchanges: &[Exchange]) -> String {
     let line = |exchange: &Exchange| {
-        let Exchange { request, answer } = exchange;
+        let Exchange { request, answer, .. } = exchange;
         let answer = answer.as_ref().map_or_else(
             || "no answer".to_owned(),
             |answer| format!("{} after {:?}", answer.status, answer.after),

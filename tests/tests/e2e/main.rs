@@ -13,6 +13,7 @@ mod embedded;
 mod example;
 mod forward;
 mod full;
+mod hour;
 mod limits;
 mod outages;
 mod scene;

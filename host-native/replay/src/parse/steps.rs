@@ -9,7 +9,8 @@ use surgetank_core::wire::envelope::ItemType;
 use super::words::Words;
 use crate::Fault;
 use crate::script::{
-    Answer, Destination, Kind, MAX_FILL, MAX_TIMES, Recording, ServerResponse, Statement, Trace, Which,
+    Answer, Destination, Kind, MAX_FILL, MAX_TIMES, Recording, Script, ServerResponse, Statement, Trace,
+    Which,
 };
 
 /// Every statement, for the one who mistyped it.
@@ -44,12 +45,13 @@ const FAILURES: [(&str, Failure); 10] = [
 ];
 
 /// Reads the statement that begins with `first`.
-pub(super) fn read(first: &str, words: &mut Words, destinations: &[Destination]) -> Result<Statement, Fault> {
+pub(super) fn read(first: &str, words: &mut Words, script: &Script) -> Result<Statement, Fault> {
+    let destinations = script.destinations.as_slice();
     Ok(match first {
         "at" => Statement::At(words.duration()?),
         "wait" => Statement::Wait(words.duration()?),
         "clock" => Statement::Clock(words.jump()?),
-        "record" => Statement::Record(recording(words, destinations)?),
+        "record" => Statement::Record(recording(words, script)?),
         "lose" => lose(words, destinations)?,
         "serve" => Statement::Serve {
             destination: destination(words, destinations)?,
@@ -95,10 +97,10 @@ fn destination(words: &mut Words, destinations: &[Destination]) -> Result<usize,
     words.choice(&names)
 }
 
-fn recording(words: &mut Words, destinations: &[Destination]) -> Result<Recording, Fault> {
+fn recording(words: &mut Words, script: &Script) -> Result<Recording, Fault> {
     let mut recording = Recording {
-        destination: destination(words, destinations)?,
-        kind: kind(words)?,
+        destination: destination(words, &script.destinations)?,
+        kind: kind(words, script.payloads.len())?,
         priority: None,
         trace: Trace::None,
         fill: 0,
@@ -127,7 +129,8 @@ fn recording(words: &mut Words, destinations: &[Destination]) -> Result<Recordin
     Ok(recording)
 }
 
-fn kind(words: &mut Words) -> Result<Kind, Fault> {
+/// What a record is; there are so many `payloads` that were recorded.
+fn kind(words: &mut Words, payloads: usize) -> Result<Kind, Fault> {
     let right = "envelope ITEM+ITEM.., item ITEM, log, span, metric, request SIGNAL or json SIGNAL";
     let word = words.word(right)?;
     Ok(match word.as_str() {
@@ -146,6 +149,13 @@ fn kind(words: &mut Words) -> Result<Kind, Fault> {
         "metric" => Kind::Metric,
         "request" => Kind::Request(words.choice(&SIGNALS)?),
         "json" => Kind::Json(words.choice(&SIGNALS)?),
+        "recorded" if payloads == 0 => {
+            return words.fault(
+                "nothing was recorded for this script",
+                "write `recorded` in a recording alone",
+            );
+        }
+        "recorded" => Kind::Recorded(words.number(1..=payloads as u64)? as usize - 1),
         other => {
             return words.fault(
                 format!("`{other}` is no kind of record"),

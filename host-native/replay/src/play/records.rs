@@ -21,7 +21,7 @@ impl Player<'_, '_> {
             self.records += 1;
             let protocol = self.script.destinations[recording.destination].config.protocol;
             let id = self.servers[recording.destination].id;
-            let made = match payload::make(recording, id, protocol, self.records) {
+            let made = match payload::make(recording, &self.script.payloads, id, protocol, self.records) {
                 Ok(made) => made,
                 Err(wrong) => return self.fault(wrong, "record something else"),
             };

@@ -22,6 +22,17 @@ fn a_script_is_played_and_its_trace_printed() {
 }
 
 #[test]
+fn recorded_traffic_is_played_too() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios/hour.recording");
+    let output = replay(&file);
+    let script = surgetank_replay::read(&std::fs::read(file).expect("a recording")).expect("a good one");
+    let trace = surgetank_replay::run_script(&script).expect("it plays");
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout) == trace, "not that trace");
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
 fn a_script_that_is_wrong_is_refused_with_its_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("wrong.script");
