@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::command::{root, run};
-use crate::tools::{self, Tool, WASM32};
+use crate::tools::{self, CHROMIUM, Tool, WASM32};
 use crate::wasm;
 
 /// Name of the module in `dist/`.
@@ -28,10 +28,7 @@ pub(crate) const BOUND: &str = "target/browser/engine/engine_bg.wasm";
 pub(crate) const TOOLS: &[Tool] = &[
     WASM32,
     Tool::BrowserPackages,
-    Tool::System {
-        program: "chromium",
-        package: "chromium",
-    },
+    CHROMIUM,
     Tool::System {
         program: "chromedriver",
         package: "chromium-driver",

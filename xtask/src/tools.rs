@@ -82,6 +82,12 @@ pub(crate) const WRK: Tool = Tool::System {
     package: "wrk",
 };
 
+/// The browser.
+pub(crate) const CHROMIUM: Tool = Tool::System {
+    program: "chromium",
+    package: "chromium",
+};
+
 /// Emulates microcontrollers.
 pub(crate) const QEMU_ARM: Tool = Tool::System {
     program: "qemu-system-arm",

@@ -6,6 +6,15 @@ use wasmtime::{Config, Engine, Instance, Memory, Module, OptLevel, Store, Val};
 
 use crate::frame::{Door, Frame, Number, Output, Returned};
 
+/// Bytes of the module's stack (`host-wasm/module/build.rs`); it lies at the beginning of the memory and grows down.
+pub const STACK_BYTES: usize = 48 * 1024;
+
+/// Bytes of it that may be used (`host-wasm/module/ABI.md`, "Memory").
+pub const STACK_MOST: usize = STACK_BYTES / 3;
+
+/// What no stack has by chance, over its whole length.
+const PAINT: u8 = 0xA5;
+
 /// The module, compiled once.
 #[derive(Clone)]
 pub struct Compiled {
@@ -35,7 +44,7 @@ impl Compiled {
         Ok(Self { engine, module })
     }
 
-    /// A fresh instance.
+    /// A fresh instance, whose stack is painted.
     ///
     /// # Errors
     /// It wants imports, or lacks its memory.
@@ -46,6 +55,8 @@ impl Compiled {
         let memory = instance
             .get_memory(&mut store, "memory")
             .ok_or("the module exports no memory")?;
+        let stack = memory.data_mut(&mut store).get_mut(..STACK_BYTES);
+        stack.ok_or("the memory is smaller than its stack")?.fill(PAINT);
         Ok(Wasmtime {
             store,
             instance,
@@ -109,6 +120,12 @@ impl Wasmtime {
     /// All memory of the instance.
     pub fn memory(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)
+    }
+
+    /// Bytes of stack that the calls so far used at most.
+    pub fn stack_used(&mut self) -> usize {
+        let stack = &self.memory()[..STACK_BYTES];
+        STACK_BYTES - stack.iter().take_while(|byte| **byte == PAINT).count()
     }
 
     /// How much the next calls may do before they are cut off.

@@ -9,7 +9,8 @@ use crate::frame::{Door, FUNCTIONS, Frame, Number, Output, Returned};
 /// Takes down what goes through a door.
 #[derive(Debug)]
 pub struct Recorder<D> {
-    door: D,
+    /// The door.
+    pub door: D,
     /// The tape so far.
     pub tape: Vec<u8>,
     /// The results so far.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use surgetank_hosts::Wasmtime;
-use surgetank_hosts::door::Compiled;
+use surgetank_hosts::door::{Compiled, STACK_MOST};
 use surgetank_hosts::frame::{Door as _, Frame, Number, Output};
 
 /// Functions with the widths of their arguments: 4 or 8 bytes.
@@ -261,6 +261,7 @@ fn no_sequence_of_calls_traps_or_unbalances_the_books() {
         }
         prop_assert_eq!(instance.memory().len(), size, "memory grew");
         prop_assert!(!is_importing, "an instance that runs takes over no state");
+        prop_assert!(instance.stack_used() <= STACK_MOST, "{} bytes of stack", instance.stack_used());
         assert_balanced(&mut instance)?;
     });
 }
@@ -290,6 +291,9 @@ fn whatever_happened_the_next_instance_has_the_same_books() {
         prop_assume!(largest(&before[0]) < 1 << 60);
         let (mut new, missing) = exchanged(&compiled, &mut old, 0);
         prop_assert_eq!(missing, 0);
+        for one in [&mut old, &mut new] {
+            prop_assert!(one.stack_used() <= STACK_MOST, "{} bytes of stack", one.stack_used());
+        }
         prop_assert_eq!(books(&mut new), before);
         prop_assert_eq!(ask(&mut old, "export_cancel", Vec::new(), &[]), 0);
     });

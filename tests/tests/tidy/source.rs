@@ -27,7 +27,8 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("host-wasm/module/src/memory.rs", "typed slices of fresh memory, and windows that the host writes"),
     ("host-wasm/proxy/src/abi.rs", "calls of the proxy, and memory that it writes to"),
     ("host-wasm/proxy/src/callbacks.rs", "what the proxy calls, one callback at a time"),
-    ("tests/hosts/firmware/src/", "semihosting, and the windows of the module's interface"),
+    ("tests/hosts/firmware/src/", "semihosting, and memory that is set aside"),
+    ("tests/hosts/player/src/", "the windows of the module's interface, and calls of Envoy"),
     ("tests/panic-free/src/", "exports and memory shared with a WebAssembly host"),
     ("tests/tests/tidy/source.rs", "names the word to look for it"),
 ];

@@ -7,23 +7,21 @@ mod files;
 
 use cortex_m_rt::entry;
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
-use surgetank_module as it;
+use surgetank_module::set_aside;
+use surgetank_player::{Deck, play};
 
 use files::File;
 
 /// What the instance of a scenario takes: two windows of a megabyte, and the queue.
 const ARENA_BYTES: usize = 2_500_000;
 
-/// Most arguments that a function has.
-const MOST_NUMBERS: usize = 5;
-
 static mut ARENA: [u8; ARENA_BYTES] = [0; ARENA_BYTES];
 
 #[entry]
 fn main() -> ! {
     // SAFETY: `main` is entered once, and nothing else names it.
-    it::set_aside(unsafe { &mut *core::ptr::addr_of_mut!(ARENA) });
-    debug::exit(match play() {
+    set_aside(unsafe { &mut *core::ptr::addr_of_mut!(ARENA) });
+    debug::exit(match play_files() {
         Some(()) => EXIT_SUCCESS,
         None => EXIT_FAILURE,
     });
@@ -32,82 +30,27 @@ fn main() -> ! {
     }
 }
 
-/// Plays the whole tape; `None` when a file fails or the tape is no tape.
-fn play() -> Option<()> {
-    let tape = File::open(b"tape\0", files::READ)?;
-    let results = File::open(b"results\0", files::WRITE)?;
-    loop {
-        let mut head = [0; 2];
-        if !tape.fill(&mut head) {
-            return Some(());
-        }
-        let [function, count] = head;
-        let mut numbers = [0; MOST_NUMBERS];
-        for number in numbers.get_mut(..usize::from(count))? {
-            let mut bytes = [0; 9];
-            tape.fill(&mut bytes).then_some(())?;
-            *number = i64::from_le_bytes(*bytes.last_chunk()?);
-        }
-        let mut sizes = [[0; 4]; 2];
-        for size in &mut sizes {
-            tape.fill(size).then_some(())?;
-        }
-        let [taken, length] = sizes.map(u32::from_le_bytes);
-        if length > it::surgetank_input_size() {
-            return None;
-        }
-        // SAFETY: the window has that many bytes, and is the host's between two calls.
-        let input = unsafe { core::slice::from_raw_parts_mut(it::surgetank_input(), length as usize) };
-        if length > 0 {
-            tape.fill(input).then_some(())?;
-        }
-        let value = call(function, &numbers)?;
-        let length = if taken == u32::MAX {
-            u32::try_from(value).unwrap_or(0)
-        } else {
-            taken
-        };
-        let length = length.min(it::surgetank_output_size());
-        // SAFETY: as above.
-        let output = unsafe { core::slice::from_raw_parts(it::surgetank_output(), length as usize) };
-        results.write(&value.to_le_bytes())?;
-        results.write(&length.to_le_bytes())?;
-        results.write(output)?;
-    }
+/// Plays the file `tape` into the file `results`; `None` when a file fails or the tape is no tape.
+fn play_files() -> Option<()> {
+    play(&mut Files {
+        tape: File::open(b"tape\0", files::READ)?,
+        results: File::open(b"results\0", files::WRITE)?,
+    })
 }
 
-/// Calls the function with that number in `FUNCTIONS` of `tests/hosts/src/frame.rs`.
-fn call(function: u8, &[a, b, c, d, e]: &[i64; MOST_NUMBERS]) -> Option<i64> {
-    let short = |number: i64| number as u32;
-    let long = |number: i64| number as u64;
-    Some(match function {
-        0 => it::surgetank_init(short(a), long(b), long(c)).into(),
-        1 => it::surgetank_open(short(a), long(b)),
-        2 => it::surgetank_record(short(a), long(b)).into(),
-        3 => it::surgetank_record_whole(short(a), short(b), short(c), short(d), long(e)).into(),
-        4 => it::surgetank_losses(a, short(b), short(c), long(d), long(e)).into(),
-        5 => it::surgetank_poll(long(a)).into(),
-        6 => it::surgetank_body(long(a), long(b), long(c), short(d)).into(),
-        7 => it::surgetank_response(long(a), short(b), long(c)).into(),
-        8 => it::surgetank_failure(long(a), short(b), long(c)).into(),
-        9 => it::surgetank_probe(a as i32, long(b), long(c)).into(),
-        10 => it::surgetank_flush(long(a)),
-        11 => it::surgetank_is_flushed(long(a)).into(),
-        12 => it::surgetank_close(long(a), long(b)).into(),
-        13 => it::surgetank_gate(short(a), long(b)),
-        14 => it::surgetank_health().into(),
-        15 => it::surgetank_status().into(),
-        16 => it::surgetank_figures().into(),
-        17 => it::surgetank_totals().into(),
-        18 => it::surgetank_held().into(),
-        19 => it::surgetank_destination(short(a)).into(),
-        20 => it::surgetank_explain().into(),
-        21 => it::surgetank_export().into(),
-        22 => it::surgetank_export_cancel().into(),
-        23 => it::surgetank_import(short(a), long(b)).into(),
-        24 => it::surgetank_import_end(long(a)),
-        _ => return None,
-    })
+struct Files {
+    tape: File,
+    results: File,
+}
+
+impl Deck for Files {
+    fn fill(&mut self, bytes: &mut [u8]) -> bool {
+        self.tape.fill(bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Option<()> {
+        self.results.write(bytes)
+    }
 }
 
 #[panic_handler]

@@ -1,54 +1,55 @@
 //! Every scenario on every host that is there, against the committed trace.
 
+mod envoy;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
 use surgetank_core::time::Instant;
-use surgetank_hosts::door::Compiled;
+use surgetank_hosts::door::{Compiled, STACK_MOST};
 use surgetank_hosts::frame::{Door, FUNCTIONS};
 use surgetank_hosts::tape::{Playback, Recorder};
 use surgetank_hosts::{Guest, tape};
 use surgetank_replay::call::Call;
-use surgetank_replay::{difference, parse, play};
+use surgetank_replay::script::Script;
+use surgetank_replay::{difference, parse, play, read, run_script};
+use surgetank_tests::scenario::{recordings, scenarios};
 
 struct Scenario {
     name: String,
-    script: String,
+    script: Script,
     trace: String,
 }
 
-fn scenarios() -> Vec<Scenario> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-    let entries = fs::read_dir(folder).expect("the folder of scenarios");
-    let mut scripts: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "script"))
-        .collect();
-    scripts.sort();
+/// The scripts with their committed traces, and what was recorded with the trace that this process gives it.
+fn all() -> Vec<Scenario> {
+    let scripts = scenarios().expect("the folder of scenarios");
     assert!(scripts.len() >= 20, "only {} scripts were found", scripts.len());
-    let read = |path: &Path| fs::read_to_string(path).expect("a readable file");
-    scripts
-        .iter()
-        .map(|path| Scenario {
-            name: path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            script: read(path),
-            trace: read(&path.with_extension("trace")),
-        })
-        .collect()
+    let scripts = scripts.into_iter().map(|scenario| Scenario {
+        script: parse::parse(&scenario.script).expect("a committed script is well formed"),
+        trace: fs::read_to_string(scenario.trace_path).expect("a committed trace"),
+        name: scenario.name,
+    });
+    let recordings = recordings().expect("the folder of scenarios");
+    assert!(!recordings.is_empty(), "no recording was found");
+    let recordings = recordings.into_iter().map(|recording| {
+        let script = read(&recording.contents).expect("a committed recording is well formed");
+        Scenario {
+            trace: run_script(&script).expect("it plays"),
+            script,
+            name: recording.name,
+        }
+    });
+    scripts.chain(recordings).collect()
 }
 
 /// Plays the scenario at `door`; says where its trace differs.
 fn check<D: Door>(scenario: &Scenario, door: D) -> (Result<(), String>, D) {
-    let script = parse::parse(&scenario.script).expect("a committed script is well formed");
     let mut guest = Guest::new(door);
     let mut host = |now: Instant, call: &Call<'_>| guest.call(now, call);
-    let played = play::play(&script, &mut host);
+    let played = play::play(&scenario.script, &mut host);
     let verdict = match played {
         Ok(trace) => difference(&scenario.trace, &trace).map_or(Ok(()), Err),
         Err(fault) => Err(fault.to_string()),
@@ -63,13 +64,15 @@ struct Recorded {
     tape: Vec<u8>,
     folder: PathBuf,
     verdict: Result<(), String>,
+    /// Bytes of stack that the module used.
+    stack: usize,
 }
 
 /// Every scenario, played once for all tests.
 static RECORDED: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
     let compiled = Compiled::shipped().expect("the module");
-    let recorded = scenarios().into_iter().map(|scenario| {
-        let (verdict, recorder) = check(
+    let recorded = all().into_iter().map(|scenario| {
+        let (verdict, mut recorder) = check(
             &scenario,
             Recorder::new(compiled.instance().expect("an instance")),
         );
@@ -83,6 +86,7 @@ static RECORDED: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
             tape: recorder.tape,
             folder,
             verdict,
+            stack: recorder.door.stack_used(),
         }
     });
     recorded.collect()
@@ -107,20 +111,52 @@ fn wasmtime_decides_as_this_process_does() {
 }
 
 #[test]
-fn node_decides_as_this_process_does() {
+fn the_module_leaves_most_of_its_stack_alone() {
+    let deepest = RECORDED.iter().max_by_key(|recorded| recorded.stack);
+    let deepest = deepest.expect("there are scenarios");
+    println!("{} bytes of stack in {}", deepest.stack, deepest.scenario.name);
+    assert!(deepest.stack > 1024, "the paint is where the stack is");
+    assert!(deepest.stack <= STACK_MOST, "{} bytes", deepest.stack);
+}
+
+/// Has a program of `node/` play every tape on the module, and compares.
+fn script_decides(script: &str, results: &str) {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = RECORDED
         .iter()
-        .flat_map(|recorded| ["tape", "results.node"].map(|name| recorded.folder.join(name)));
-    let status = Command::new("node")
-        .arg(own.join("node/play.mjs"))
+        .flat_map(|recorded| ["tape", results].map(|name| recorded.folder.join(name)));
+    // A browser that hangs is ended by `timeout`.
+    let status = Command::new("timeout")
+        .args(["600", "node"])
+        .arg(own.join("node").join(script))
         .arg(own.join("../../dist/surgetank.wasm"))
         .arg(FUNCTIONS.join(","))
         .args(files)
         .status()
         .expect("Node.js runs");
-    assert!(status.success(), "node: {status}");
-    assert_all(RECORDED.iter().map(|recorded| recorded.compare("results.node")));
+    assert!(status.success(), "{script}: {status}");
+    assert_all(RECORDED.iter().map(|recorded| recorded.compare(results)));
+}
+
+#[test]
+fn node_decides_as_this_process_does() {
+    script_decides("play.mjs", "results.node");
+}
+
+#[test]
+fn chromium_decides_as_this_process_does() {
+    script_decides("chromium.mjs", "results.chromium");
+}
+
+#[test]
+fn envoy_decides_as_this_process_does() {
+    let names = RECORDED.iter().map(|recorded| recorded.scenario.name.as_str());
+    let players = envoy::Players::start(names);
+    assert_all(RECORDED.iter().map(|recorded| {
+        let results = players.play(&recorded.scenario.name, &recorded.tape);
+        fs::write(recorded.folder.join("results.envoy"), results).expect("the results can be written");
+        recorded.compare("results.envoy")
+    }));
 }
 
 /// A Cortex-M in QEMU; the firmware has the engine as machine code, behind the same interface.
@@ -180,7 +216,8 @@ fn a_host_that_differs_is_told_by_the_first_line() {
     let compiled = Compiled::shipped().expect("the module");
     let scenario = Scenario {
         name: "one error".to_owned(),
-        script: "destination sentry sentry\nrecord sentry envelope event\nanswer r1 200\n".to_owned(),
+        script: parse::parse("destination sentry sentry\nrecord sentry envelope event\nanswer r1 200\n")
+            .expect("a good script"),
         trace: String::new(),
     };
     let (_, recorder) = check(
@@ -217,7 +254,9 @@ fn a_host_that_differs_is_told_by_the_first_line() {
 }
 
 fn played(tape: &[u8], results: &[u8], scenario: &Scenario) -> String {
-    let script = parse::parse(&scenario.script).expect("a good script");
     let mut guest = Guest::new(Playback::new(tape, results));
-    play::play(&script, &mut |now, call: &Call<'_>| guest.call(now, call)).expect("it plays")
+    play::play(&scenario.script, &mut |now, call: &Call<'_>| {
+        guest.call(now, call)
+    })
+    .expect("it plays")
 }
