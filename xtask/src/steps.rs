@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use crate::tools::{CARGO_DENY, CARGO_HACK, QEMU_ARM, Tool, WASM_OPT, WASM32};
+use crate::tools::{CARGO_DENY, CARGO_HACK, CHROMIUM, QEMU_ARM, Tool, WASM_OPT, WASM32};
 use crate::{browser, panic_free};
 
 /// One check.
@@ -77,7 +77,20 @@ pub(crate) const STEPS: &[Step] = &[
         name: "deny",
         shows: "dependencies: licences, sources, no banned or doubled crate",
         tools: &[CARGO_DENY],
-        lines: &["target/tools/bin/cargo-deny --all-features check bans licenses sources"],
+        // Where one list of exceptions serves several workspaces, some are without use in each: no news.
+        lines: &[
+            "target/tools/bin/cargo-deny --log-level error --all-features check bans licenses sources",
+            "target/tools/bin/cargo-deny --log-level error --manifest-path host-wasm/browser/bindgen/Cargo.toml \
+             --config deny.toml --all-features check bans licenses sources",
+            "target/tools/bin/cargo-deny --log-level error --manifest-path tests/bench/Cargo.toml \
+             --config deny.toml --all-features check bans licenses sources",
+            "target/tools/bin/cargo-deny --log-level error --manifest-path tests/fuzz/Cargo.toml \
+             --config deny.toml --all-features check bans licenses sources",
+            "target/tools/bin/cargo-deny --log-level error --manifest-path tests/hosts/Cargo.toml \
+             --config deny.toml --all-features check bans licenses sources",
+            "target/tools/bin/cargo-deny --log-level error --manifest-path tests/hosts/firmware/Cargo.toml \
+             --config deny.toml --all-features check bans licenses sources",
+        ],
         then: None,
     },
     Step {
@@ -101,23 +114,34 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "wasm",
-        shows: "the modules import nothing they should not; every scenario plays in Wasmtime, in Node.js and on Cortex-M as \
-                natively; no misuse traps; the module's examples run",
+        shows: "the modules import nothing they should not; every scenario plays in Wasmtime, Node.js, Chromium, Envoy and on \
+                Cortex-M as natively; no misuse traps; the module's examples run",
         tools: &[
             WASM32,
             WASM_OPT,
             CORTEX_M4F,
             CORTEX_M0,
             QEMU_ARM,
+            CHROMIUM,
+            Tool::BrowserPackages,
             Tool::NodeClients,
+            // Envoy among them.
             Tool::PythonClients,
         ],
         lines: &[
             "cargo xtask wasm",
             "cargo fmt --manifest-path tests/hosts/Cargo.toml --all --check",
             "cargo fmt --manifest-path tests/hosts/firmware/Cargo.toml --check",
+            "cargo clippy --manifest-path tests/hosts/Cargo.toml --workspace --all-targets --target-dir target/hosts -- \
+             -D warnings",
+            "cargo clippy --manifest-path tests/hosts/Cargo.toml --package surgetank-player --lib \
+             --target wasm32-unknown-unknown --target-dir target/hosts -- -D warnings",
+            "cargo clippy --release --manifest-path tests/hosts/firmware/Cargo.toml --target-dir target/firmware \
+             --target thumbv7em-none-eabihf --target thumbv6m-none-eabi -- -D warnings",
             "cargo build --release --manifest-path tests/hosts/firmware/Cargo.toml --target-dir target/firmware \
              --target thumbv7em-none-eabihf --target thumbv6m-none-eabi",
+            "cargo build --manifest-path tests/hosts/Cargo.toml --target-dir target/hosts --package surgetank-player \
+             --lib --target wasm32-unknown-unknown --profile plugin",
             "cargo test --manifest-path tests/hosts/Cargo.toml --workspace --target-dir target/hosts",
             "cargo run --quiet --manifest-path tests/hosts/Cargo.toml --target-dir target/hosts \
              --package surgetank-example-wasmtime-host",
