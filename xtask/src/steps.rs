@@ -80,6 +80,8 @@ pub(crate) const STEPS: &[Step] = &[
         // Where one list of exceptions serves several workspaces, some are without use in each: no news.
         lines: &[
             "target/tools/bin/cargo-deny --log-level error --all-features check bans licenses sources",
+            "target/tools/bin/cargo-deny --log-level error --manifest-path examples/embedded-serial/Cargo.toml \
+             --config deny.toml --all-features check bans licenses sources",
             "target/tools/bin/cargo-deny --log-level error --manifest-path host-wasm/browser/bindgen/Cargo.toml \
              --config deny.toml --all-features check bans licenses sources",
             "target/tools/bin/cargo-deny --log-level error --manifest-path tests/bench/Cargo.toml \
