@@ -4,7 +4,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
-import { pages, sink } from '../../browser/servers.mjs';
+import { pages } from '../../browser/servers.mjs';
 import { launch } from '../../browser/tools.mjs';
 
 const [path, list, ...files] = process.argv.slice(2);
@@ -13,35 +13,32 @@ const texts = {
   '/play.mjs': await readFile(fileURLToPath(new URL('play.mjs', import.meta.url))),
   '/module.wasm': await readFile(path),
 };
-const names = [];
-for (let at = 0; at < files.length; at += 2) {
-  names.push(`/tape/${at / 2}`);
-  texts[names.at(-1)] = await readFile(files[at]);
-}
+for (let at = 0; at < files.length; at += 2) texts[`/tape/${at}`] = await readFile(files[at]);
 
 const home = await pages({ texts });
-const away = await sink();
 let browser;
 try {
   browser = await launch();
   const page = await browser.newPage();
   await page.goto(home.origin + '/index.html');
-  const played = await page.evaluate(
-    async ({ names, functions, away }) => {
-      const { play } = await import('/play.mjs');
-      const module = await WebAssembly.compileStreaming(fetch('/module.wasm'));
-      for (const name of names) {
+  for (let at = 0; at < files.length; at += 2) {
+    const results = await page.evaluate(
+      async ({ name, functions }) => {
+        const { play } = await import('/play.mjs');
+        const module = await WebAssembly.compileStreaming(fetch('/module.wasm'));
         const tape = new Uint8Array(await (await fetch(name)).arrayBuffer());
-        await fetch(away + name, { method: 'POST', body: new Blob(play(module, functions, tape)) });
-      }
-      return navigator.userAgent;
-    },
-    { names, functions: list.split(','), away: away.origin },
-  );
-  console.log(`played ${names.length} tapes in ${played}`);
-  for (const { path, body } of away.requests) await writeFile(files[names.indexOf(path) * 2 + 1], body);
+        const reader = new FileReader();
+        const read = new Promise((done) => reader.addEventListener('load', done));
+        reader.readAsDataURL(new Blob(play(module, functions, tape)));
+        await read;
+        return reader.result.slice(reader.result.indexOf(',') + 1);
+      },
+      { name: `/tape/${at}`, functions: list.split(',') },
+    );
+    await writeFile(files[at + 1], Buffer.from(results, 'base64'));
+  }
+  console.log(`played ${files.length / 2} tapes in Chromium ${browser.version()}`);
 } finally {
   await browser?.close();
   await home.close();
-  await away.close();
 }
