@@ -83,15 +83,14 @@ impl<E: Exporter> Delivery<E> {
     /// Whether the record may enter; a refusal is counted.
     #[inline(always)]
     pub(crate) fn admits(&self, header: &Header) -> Result<(), DropReason> {
-        // The gate first: what it refuses costs no look at the thread.
-        self.shared.intake.admit(header)?;
+        // Before the gate, or what the thread records once all is closed would count as closed.
         if on_delivery_thread() {
             let reason = DropReason::Reentrant;
             let intake = &self.shared.intake;
             intake.refuse_apart(header.destination, header.count, header.also, reason);
             return Err(reason);
         }
-        Ok(())
+        self.shared.intake.admit(header)
     }
 
     /// The same for callers who have a long way to the bytes: `record` asks again.
