@@ -241,11 +241,13 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "miri",
-        shows: "the intake has no undefined behaviour",
+        shows: "the intake has no undefined behaviour, with positions of 64 and of 32 bits",
         tools: &[Tool::Nightly],
         lines: &[
             "MIRIFLAGS=-Zmiri-strict-provenance cargo +nightly miri test --package surgetank-core \
              --target-dir target/miri --lib intake",
+            "MIRIFLAGS=-Zmiri-strict-provenance cargo +nightly miri test --package surgetank-core \
+             --target-dir target/miri --target i686-unknown-linux-gnu --lib intake",
         ],
         then: None,
     },
