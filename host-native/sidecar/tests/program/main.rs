@@ -8,6 +8,7 @@ mod keep;
 mod limits;
 mod otlp;
 mod replay;
+mod serial;
 mod sidecar;
 mod stop;
 mod upstream;
