@@ -104,8 +104,9 @@ pub const MAX_BAGGAGE_BYTES: usize = 8192;
 pub const MAX_DSN_BYTES: usize = 2048;
 
 /// Pairs of category and drop reason in the local breakdown: the dozen categories a program uses, each lost in a few
-/// ways, fit several times over; the sums per category do not depend on it.
-pub const MAX_REASON_TOTALS: usize = 64;
+/// ways, fit several times over; the sums per category do not depend on it. Half of it where pointers have 32 bits and
+/// memory is dearer: 16 bytes a pair are a tenth of a small device's engine.
+pub const MAX_REASON_TOTALS: usize = if usize::BITS >= 64 { 64 } else { 32 };
 
 /// Entries of one client report: the longest possible entry has 99 bytes, so that a report always stays under
 /// [`MAX_CLIENT_REPORT_BYTES`].
@@ -150,8 +151,15 @@ pub const MIN_INTAKE_BYTES: usize = 128;
 pub const MAX_INTAKE_BYTES: usize = 1 << 30;
 
 /// Gates and loss tables of one intake. Destinations with an index from the last one on share the last one. A client
-/// has one or two destinations; each table takes 6.6 KB (3.3 KB where pointers have 32 bits, and memory is dearer).
-pub const INTAKE_GATES: usize = if usize::BITS >= 64 { 4 } else { 2 };
+/// has one or two destinations; each table takes 6.6 KB (3.3 KB where pointers have 32 bits, and memory is dearer). A
+/// device without an operating system has one destination.
+pub const INTAKE_GATES: usize = if cfg!(target_os = "none") {
+    1
+} else if usize::BITS >= 64 {
+    4
+} else {
+    2
+};
 
 /// How much of an intake the records of each priority may fill, in percent, most important first: what lies above a
 /// lane's share is kept for the lanes above it. None is under 50, so that the largest record (half the memory) can
