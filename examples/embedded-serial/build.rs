@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 const MEMORY: &str =
-    "MEMORY { FLASH : ORIGIN = 0x00000000, LENGTH = 128K  RAM : ORIGIN = 0x20000000, LENGTH = 32K }\n";
+    "MEMORY { FLASH : ORIGIN = 0x00000000, LENGTH = 96K  RAM : ORIGIN = 0x20000000, LENGTH = 20K }\n";
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));

@@ -11,7 +11,7 @@ use surgetank_serial::link::Link;
 
 use crate::board::{self, Console, Held};
 use crate::sensor::{self, INTAKE, Record};
-use crate::{ROOM, Storage};
+use crate::{ENGINE_BYTES, ROOM, Storage};
 
 /// Records of a burst.
 const BURST: u32 = 100;
@@ -95,7 +95,7 @@ fn account(
         ("resumed", counters.resumed as usize),
         ("in_intake", INTAKE.fill_bytes()),
         ("queue_blocks", engine.fill().capacity_blocks as usize),
-        ("engine_bytes", size_of_val(engine)),
+        ("engine_bytes", ENGINE_BYTES),
         ("intake_bytes", size_of_val(&INTAKE)),
         ("link_bytes", size_of_val(link)),
         ("flash_bytes", memory.flash),

@@ -47,6 +47,15 @@ const ROOM: usize = 512;
 
 type Storage = SliceStorage<'static>;
 
+/// Bytes of the engine with all its tables.
+const ENGINE_BYTES: usize = size_of::<Engine<Storage>>()
+    + size_of::<[Block; BLOCKS]>()
+    + size_of::<[Destination; 1]>()
+    + size_of::<[RequestSlot; REQUESTS]>()
+    + size_of::<[Loss; LOSSES]>();
+/// With 4 KiB of queue; a program that grows beyond it does not compile.
+const _: () = assert!(ENGINE_BYTES <= 8 * 1024);
+
 /// How long a record is worth delivering, and a line worth waiting for.
 const HOUR: Duration = Duration::from_secs(3600);
 
