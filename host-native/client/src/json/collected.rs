@@ -37,6 +37,14 @@ impl Out for Collected {
         }
     }
 
+    fn numbered(&mut self, key_opening: [u8; 4], key: &[u8], number: u128, count: usize) {
+        self.framed(
+            &key_opening,
+            key,
+            number.to_le_bytes().get(..count).unwrap_or_default(),
+        );
+    }
+
     fn position(&self) -> usize {
         self.0.len()
     }
@@ -50,5 +58,9 @@ impl Out for Collected {
 
     fn fail(&mut self) {
         self.0.clear();
+    }
+
+    fn lift(&mut self) -> Self {
+        Self(core::mem::take(&mut self.0))
     }
 }

@@ -62,6 +62,14 @@ const INT: u8 = tag(3, WireType::Varint) as u8;
 const DOUBLE: u8 = tag(4, WireType::Fixed64) as u8;
 const BYTES: u8 = tag(7, WireType::Bytes) as u8;
 
+/// Keys of fewer bytes make a number's entry one whose lengths are single bytes: 13 stand around the key at most.
+const SHORT: usize = 0x80 - 13;
+
+/// What stands before the content of a number: its field, the length of its message, its kind. In the lowest bytes.
+const fn opening(len: u8, kind: u8) -> u128 {
+    u32::from_le_bytes([VALUE, len, kind, 0]) as u128
+}
+
 /// What bounds a value: its length and how deep it may still nest.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
@@ -139,7 +147,7 @@ impl<'o, O: Out> Attributes<'o, O> {
     }
 
     /// Adds every attribute of a slice.
-    #[inline]
+    #[inline(always)]
     pub fn add_all(&mut self, attributes: &[KeyValue<'_>]) {
         for KeyValue { key, value } in attributes {
             if self.admit(key) {
@@ -149,16 +157,18 @@ impl<'o, O: Out> Attributes<'o, O> {
     }
 
     /// Adds an array whose values `fill` adds.
+    #[inline]
     pub fn add_array(&mut self, key: &str, fill: impl FnOnce(&mut Values<'_, O>)) {
         if self.admit(key) {
-            self.entries.add_array(key, fill);
+            self.entries.apart(|entries| entries.add_array(key, fill));
         }
     }
 
     /// Adds a map whose entries `fill` adds.
+    #[inline]
     pub fn add_map(&mut self, key: &str, fill: impl FnOnce(&mut Entries<'_, O>)) {
         if self.admit(key) {
-            self.entries.add_map(key, fill);
+            self.entries.apart(|entries| entries.add_map(key, fill));
         }
     }
 
@@ -173,7 +183,7 @@ impl<'o, O: Out> Attributes<'o, O> {
     }
 
     /// Takes room for one attribute, or counts it as dropped.
-    #[inline]
+    #[inline(always)]
     fn admit(&mut self, key: &str) -> bool {
         match self.room.checked_sub(1) {
             Some(room) if !key.is_empty() => {
@@ -230,55 +240,76 @@ impl<'o, O: Out> Entries<'o, O> {
         self.add_ref(key, &value);
     }
 
+    /// Does `work` on entries of an output apart; see [`Out::apart`].
+    #[inline(always)]
+    fn apart(&mut self, work: impl FnOnce(&mut Entries<'_, O>)) {
+        let (field, bounds) = (self.field, self.bounds);
+        self.out.apart(|out| work(&mut Entries { out, field, bounds }));
+    }
+
     /// Inlined into the loops of encoders: the output's state then stays in registers.
     #[inline(always)]
     fn add_ref(&mut self, key: &str, value: &AnyValue<'_>) {
-        let (second, others);
-        let (opening, rest) = match *value {
-            AnyValue::String(text) => {
-                let text = self.bounds.cut(text).as_bytes();
-                let len = text.len() as u8;
-                ([VALUE, len.wrapping_add(2), STRING, len], text)
-            }
-            AnyValue::Bytes(value) => {
-                let value = self.bounds.cut_bytes(value);
-                let len = value.len() as u8;
-                ([VALUE, len.wrapping_add(2), BYTES, len], value)
-            }
-            AnyValue::Bool(value) => ([VALUE, 2, BOOL, u8::from(value)], &[][..]),
-            AnyValue::Int(value @ 0..0x80) => ([VALUE, 2, INT, value as u8], &[][..]),
+        // Most values are texts: they are told apart first.
+        if let AnyValue::String(text) = value {
+            return self.add_piece(key, STRING, self.bounds.cut(text).as_bytes(), value);
+        }
+        // A number with what stands before it.
+        let (number, count) = match *value {
+            AnyValue::Bytes(bytes) => return self.add_piece(key, BYTES, self.bounds.cut_bytes(bytes), value),
+            AnyValue::Bool(value) => (opening(2, BOOL) | u128::from(value) << 24, 4),
+            AnyValue::Int(value @ 0..0x80) => (opening(2, INT) | (value as u128) << 24, 4),
             AnyValue::Int(value @ 0x80..0x4000) => {
-                second = [(value >> 7) as u8];
-                ([VALUE, 3, INT, value as u8 | 0x80], &second[..])
+                let varint = value & 0x7F | 0x80 | value << 1 & 0x7F00;
+                (opening(3, INT) | (varint as u128) << 24, 5)
             }
-            AnyValue::Double(value) => {
-                let [first, rest @ ..] = value.to_le_bytes();
-                others = rest;
-                ([VALUE, 9, DOUBLE, first], &others[..])
-            }
+            AnyValue::Double(value) => (opening(9, DOUBLE) | u128::from(value.to_bits()) << 24, 11),
             _ => return self.add_long(key, *value),
         };
-        // Three tags and three lengths of one byte each, or two lengths and the first byte of a number.
-        let len = key.len().wrapping_add(rest.len()).wrapping_add(6);
-        if (key.len() | rest.len() | len) < 0x80 {
-            let key_opening = [self.field.tag, len as u8, KEY, key.len() as u8];
-            self.out.pair(key_opening, key.as_bytes(), opening, rest);
+        if key.len() < SHORT {
+            let key_opening = self.key_opening(key.len() as u32, count as u32);
+            self.out.numbered(key_opening, key.as_bytes(), number, count);
         } else {
             self.add_long(key, *value);
         }
     }
 
+    /// Adds an entry whose value is a piece of this kind, `value` before it was cut.
+    #[inline(always)]
+    fn add_piece(&mut self, key: &str, kind: u8, piece: &[u8], value: &AnyValue<'_>) {
+        // Three tags and three lengths of one byte each. Compared one by one, so that the compiler knows that no sum of
+        // these is long.
+        if key.len() < 0x80 && piece.len() < 0x80 && key.len() + piece.len() + 6 < 0x80 {
+            let (key_len, piece_len) = (key.len() as u32, piece.len() as u32);
+            let key_opening = self.key_opening(key_len, piece_len + 4);
+            // Each length in its place: 2 to 4 bytes behind a field's tag, or behind that of the piece.
+            let opening = u32::from_le_bytes([VALUE, 2, kind, 0]) + piece_len * 0x0100_0100;
+            self.out
+                .pair(key_opening, key.as_bytes(), opening.to_le_bytes(), piece);
+        } else {
+            self.add_long(key, *value);
+        }
+    }
+
+    /// What stands before a key of so many bytes: the entry's tag and length, the key's tag and length. The value takes
+    /// `value_len` bytes with its own tag and length.
+    #[inline(always)]
+    fn key_opening(&self, key_len: u32, value_len: u32) -> [u8; 4] {
+        let tags = u32::from_le_bytes([self.field.tag, 2, KEY, 0]);
+        (tags + key_len * 0x0100_0100 + (value_len << 8)).to_le_bytes()
+    }
+
     /// Adds an entry that does not fit one-byte lengths or is not made of one piece.
     #[inline(always)]
     fn add_long(&mut self, key: &str, value: AnyValue<'_>) {
-        let (field, bounds) = (self.field, self.bounds);
-        self.out.apart(|out| write_long(out, field, bounds, key, value));
+        self.apart(|entries| write_long(entries.out, entries.field, entries.bounds, key, value));
     }
 
     /// Adds every entry of a slice.
+    #[inline]
     pub fn add_all(&mut self, entries: &[KeyValue<'_>]) {
-        for entry in entries {
-            self.add(entry.key, entry.value);
+        for KeyValue { key, value } in entries {
+            self.add_ref(key, value);
         }
     }
 
@@ -375,6 +406,18 @@ fn write_value<O: Out>(out: &mut O, field: u32, bounds: Bounds, value: AnyValue<
         AnyValue::Array(values) => write_array(out, field, bounds, |array| array.add_all(values)),
         AnyValue::Map(entries) => write_map(out, field, bounds, |map| map.add_all(entries)),
         AnyValue::Bytes(bytes) => out.bytes_field(7, bounds.cut_bytes(bytes)),
+    }
+}
+
+/// Writes a text without limits as the value that the field `field`, up to 15, is.
+#[inline(always)]
+pub(super) fn write_text<O: Out>(out: &mut O, field: u8, text: &str) {
+    if text.len() < 0x7E {
+        let len = text.len() as u8;
+        let before = [EntryField::new(field).tag, len.wrapping_add(2), STRING, len];
+        out.framed(&before, text.as_bytes(), &[]);
+    } else {
+        out.apart(|out| write_unlimited(out, u32::from(field), AnyValue::String(text)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Log records (`opentelemetry/proto/logs/v1/logs.proto`).
 
 use super::attributes::{
-    AnyValue, Attributes, Entries, KeyValue, Values, write_unlimited, write_unlimited_array,
+    AnyValue, Attributes, Entries, KeyValue, Values, write_text, write_unlimited, write_unlimited_array,
     write_unlimited_map,
 };
 use super::span::{count, nanos, text};
@@ -82,14 +82,25 @@ impl LogRecord<'_> {
     }
 
     /// Writes the `LogRecord` message with what `fill` adds to it.
+    #[inline(always)]
     pub fn encode_with<O: Out>(&self, out: &mut O, limits: &Limits, fill: impl FnOnce(&mut LogParts<'_, O>)) {
+        let mut lifted = out.lift();
+        self.write(&mut lifted, limits, fill);
+        *out = lifted;
+    }
+
+    /// On an output of its own, which lives in registers.
+    #[inline(always)]
+    fn write<O: Out>(&self, out: &mut O, limits: &Limits, fill: impl FnOnce(&mut LogParts<'_, O>)) {
         nanos(out, 1, self.time_unix_nanos);
         if let Some(severity) = self.severity {
             out.varint_field(2, u64::from(severity.number()));
         }
         text(out, 3, self.severity_text);
-        if self.body != AnyValue::Empty {
-            write_unlimited(out, 5, self.body);
+        match self.body {
+            AnyValue::Empty => {}
+            AnyValue::String(text) => write_text(out, 5, text),
+            body => out.apart(|out| write_unlimited(out, 5, body)),
         }
         let mut parts = LogParts {
             attributes: Attributes::new(
@@ -132,22 +143,30 @@ impl<O: Out> LogParts<'_, O> {
     }
 
     /// Adds an attribute that is an array whose values `fill` adds.
+    #[inline]
     pub fn array_attribute(&mut self, key: &str, fill: impl FnOnce(&mut Values<'_, O>)) {
         self.attributes.add_array(key, fill);
     }
 
     /// Adds an attribute that is a map whose entries `fill` adds.
+    #[inline]
     pub fn map_attribute(&mut self, key: &str, fill: impl FnOnce(&mut Entries<'_, O>)) {
         self.attributes.add_map(key, fill);
     }
 
     /// Sets the body to an array whose values `fill` adds; for records whose `body` is [`AnyValue::Empty`].
+    #[inline]
     pub fn array_body(&mut self, fill: impl FnOnce(&mut Values<'_, O>)) {
-        write_unlimited_array(self.attributes.out(), 5, fill);
+        self.attributes
+            .out()
+            .apart(|out| write_unlimited_array(out, 5, fill));
     }
 
     /// Sets the body to a map whose entries `fill` adds; for records whose `body` is [`AnyValue::Empty`].
+    #[inline]
     pub fn map_body(&mut self, fill: impl FnOnce(&mut Entries<'_, O>)) {
-        write_unlimited_map(self.attributes.out(), 5, fill);
+        self.attributes
+            .out()
+            .apart(|out| write_unlimited_map(out, 5, fill));
     }
 }

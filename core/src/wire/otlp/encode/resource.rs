@@ -23,15 +23,19 @@ impl Resource<'_> {
     }
 
     /// Writes the `Resource` message.
+    #[inline(always)]
     pub fn encode<O: Out>(&self, out: &mut O) {
         self.encode_with(out, |_| {});
     }
 
     /// Writes the `Resource` message with what `fill` adds to its attributes.
+    #[inline(always)]
     pub fn encode_with<O: Out>(&self, out: &mut O, fill: impl FnOnce(&mut Entries<'_, O>)) {
-        let mut attributes = Entries::unlimited(out, 1);
+        let mut lifted = out.lift();
+        let mut attributes = Entries::unlimited(&mut lifted, 1);
         attributes.add_all(self.attributes);
         fill(&mut attributes);
+        *out = lifted;
     }
 }
 

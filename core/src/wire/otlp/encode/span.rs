@@ -39,7 +39,7 @@ pub enum Status<'a> {
 }
 
 impl Status<'_> {
-    #[inline]
+    #[inline(always)]
     fn encode<O: Out>(self, out: &mut O) {
         let (message, code) = match self {
             Self::Unset => return,
@@ -50,9 +50,11 @@ impl Status<'_> {
             0 => 0,
             len => delimited_len(len).saturating_add(1),
         };
-        out.message(15, message_len.saturating_add(2));
-        text(out, 2, message);
-        out.varint_field(3, code);
+        out.apart(|out| {
+            out.message(15, message_len.saturating_add(2));
+            text(out, 2, message);
+            out.varint_field(3, code);
+        });
     }
 }
 
@@ -159,12 +161,21 @@ impl<'a> Span<'a> {
     }
 
     /// Writes the `Span` message with what `fill` adds after the span's own attributes, events and links.
+    #[inline(always)]
     pub fn encode_with<O: Out>(
         &self,
         out: &mut O,
         limits: &Limits,
         fill: impl FnOnce(&mut SpanParts<'_, O>),
     ) {
+        let mut lifted = out.lift();
+        self.write(&mut lifted, limits, fill);
+        *out = lifted;
+    }
+
+    /// On an output of its own, which lives in registers.
+    #[inline(always)]
+    fn write<O: Out>(&self, out: &mut O, limits: &Limits, fill: impl FnOnce(&mut SpanParts<'_, O>)) {
         out.array(ids(self.trace_id, self.span_id));
         text(out, 3, self.trace_state);
         if let Some(parent) = self.parent_span_id {
@@ -230,47 +241,37 @@ impl<O: Out> SpanParts<'_, O> {
     }
 
     /// Adds an attribute that is an array whose values `fill` adds.
+    #[inline]
     pub fn array_attribute(&mut self, key: &str, fill: impl FnOnce(&mut Values<'_, O>)) {
         self.attributes.add_array(key, fill);
     }
 
     /// Adds an attribute that is a map whose entries `fill` adds.
+    #[inline]
     pub fn map_attribute(&mut self, key: &str, fill: impl FnOnce(&mut Entries<'_, O>)) {
         self.attributes.add_map(key, fill);
     }
 
     /// Sets the W3C `tracestate` from its members in order; for spans whose `trace_state` is empty. Nothing is written
     /// of none.
+    #[inline]
     pub fn trace_state<'s, I>(&mut self, members: impl Fn() -> I)
     where
         I: Iterator<Item = (&'s str, &'s str)>,
     {
-        joined(self.attributes.out(), members);
+        self.attributes.out().apart(|out| joined(out, members));
     }
 
     /// Adds `event` with the attributes that `fill` adds to its own.
+    #[inline]
     pub fn event(&mut self, event: &Event<'_>, fill: impl FnOnce(&mut Attributes<'_, O>)) {
         if !take(&mut self.events, &mut self.dropped_events) {
             return;
         }
         let limits = self.limits;
-        let out = self.attributes.out();
-        let open = out.open(11);
-        nanos(out, 1, event.time_unix_nanos);
-        text(out, 2, event.name);
-        let dropped = attributes(
-            Attributes::new(
-                out,
-                3,
-                limits.event_attributes,
-                limits.value_length,
-                event.dropped_attributes,
-            ),
-            event.attributes,
-            fill,
-        );
-        count(out, 4, dropped);
-        out.close(open);
+        self.attributes
+            .out()
+            .apart(|out| write_event(out, &limits, event, fill));
     }
 
     /// Adds `link` with the attributes that `fill` adds to its own.
@@ -279,6 +280,7 @@ impl<O: Out> SpanParts<'_, O> {
     }
 
     /// The same with the W3C `tracestate` by its members in order; for links whose `trace_state` is empty.
+    #[inline]
     pub fn link_in<'s, I>(
         &mut self,
         link: &Link<'_>,
@@ -291,28 +293,67 @@ impl<O: Out> SpanParts<'_, O> {
             return;
         }
         let limits = self.limits;
-        let out = self.attributes.out();
-        let open = out.open(13);
-        out.array(ids(link.trace_id, link.span_id));
-        text(out, 3, link.trace_state);
-        joined(out, trace_state);
-        let dropped = attributes(
-            Attributes::new(
-                out,
-                4,
-                limits.link_attributes,
-                limits.value_length,
-                link.dropped_attributes,
-            ),
-            link.attributes,
-            fill,
-        );
-        count(out, 5, dropped);
-        if link.flags != 0 {
-            out.fixed32_field(6, link.flags);
-        }
-        out.close(open);
+        self.attributes
+            .out()
+            .apart(|out| write_link(out, &limits, link, trace_state, fill));
     }
+}
+
+/// The field 11, an event, of a span.
+fn write_event<O: Out>(
+    out: &mut O,
+    limits: &Limits,
+    event: &Event<'_>,
+    fill: impl FnOnce(&mut Attributes<'_, O>),
+) {
+    let open = out.open(11);
+    nanos(out, 1, event.time_unix_nanos);
+    text(out, 2, event.name);
+    let dropped = attributes(
+        Attributes::new(
+            out,
+            3,
+            limits.event_attributes,
+            limits.value_length,
+            event.dropped_attributes,
+        ),
+        event.attributes,
+        fill,
+    );
+    count(out, 4, dropped);
+    out.close(open);
+}
+
+/// The field 13, a link, of a span.
+fn write_link<'s, O: Out, I>(
+    out: &mut O,
+    limits: &Limits,
+    link: &Link<'_>,
+    trace_state: impl Fn() -> I,
+    fill: impl FnOnce(&mut Attributes<'_, O>),
+) where
+    I: Iterator<Item = (&'s str, &'s str)>,
+{
+    let open = out.open(13);
+    out.array(ids(link.trace_id, link.span_id));
+    text(out, 3, link.trace_state);
+    joined(out, trace_state);
+    let dropped = attributes(
+        Attributes::new(
+            out,
+            4,
+            limits.link_attributes,
+            limits.value_length,
+            link.dropped_attributes,
+        ),
+        link.attributes,
+        fill,
+    );
+    count(out, 5, dropped);
+    if link.flags != 0 {
+        out.fixed32_field(6, link.flags);
+    }
+    out.close(open);
 }
 
 /// The fields 1, `trace_id`, and 2, `span_id`, of a span or link.
@@ -382,7 +423,7 @@ const fn take(room: &mut u32, dropped: &mut u32) -> bool {
 }
 
 /// A string field, left out when empty.
-#[inline]
+#[inline(always)]
 pub(super) fn text<O: Out>(out: &mut O, field: u32, text: &str) {
     if !text.is_empty() {
         out.bytes_field(field, text.as_bytes());
@@ -390,7 +431,7 @@ pub(super) fn text<O: Out>(out: &mut O, field: u32, text: &str) {
 }
 
 /// A `fixed64` time, left out when zero.
-#[inline]
+#[inline(always)]
 pub(super) fn nanos<O: Out>(out: &mut O, field: u32, nanos: u64) {
     if nanos != 0 {
         out.fixed64_field(field, nanos);
@@ -398,9 +439,9 @@ pub(super) fn nanos<O: Out>(out: &mut O, field: u32, nanos: u64) {
 }
 
 /// A `uint32` count, left out when zero.
-#[inline]
+#[inline(always)]
 pub(super) fn count<O: Out>(out: &mut O, field: u32, count: u32) {
     if count != 0 {
-        out.varint_field(field, u64::from(count));
+        out.apart(|out| out.varint_field(field, u64::from(count)));
     }
 }

@@ -7,6 +7,9 @@ use core::fmt;
 /// Bytes of a length prefix that is reserved and patched.
 pub const OPEN_PREFIX_BYTES: usize = 4;
 
+/// Bytes of a number with what stands before it, written in one piece of which the end may be unused.
+const NUMBER_BYTES: usize = size_of::<u128>();
+
 /// Bytes that a [`Writer`] can count.
 const MAX_WRITTEN: usize = u32::MAX as usize;
 
@@ -33,6 +36,9 @@ pub trait Out {
     /// Takes two fixed parts, each followed by bytes, at once: a key and a value with what stands in front of them.
     fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]);
 
+    /// Takes a fixed part, bytes, and the first `count` of the bytes of `number`, lowest first: a key and a number.
+    fn numbered(&mut self, key_opening: [u8; 4], key: &[u8], number: u128, count: usize);
+
     /// Bytes taken so far.
     fn position(&self) -> usize;
 
@@ -42,14 +48,22 @@ pub trait Out {
     /// Gives up: the output is not to be used.
     fn fail(&mut self);
 
-    /// Does `work` on this output, through a copy of its own state: an output that is handed to a function which is not
-    /// inlined has to live in memory from its beginning to its end, and one that is only handed to `apart` does not.
+    /// This output, as a value of its own that takes its place until it is put back. An output that is handed to a
+    /// function which is not inlined has to live in memory from its beginning to its end, and one that is held does not.
+    #[must_use]
+    fn lift(&mut self) -> Self
+    where
+        Self: Sized;
+
+    /// Does `work` on this output lifted, so that it is not the caller's own that is handed on.
     #[inline(always)]
     fn apart(&mut self, work: impl FnOnce(&mut Self))
     where
         Self: Sized,
     {
-        work(self);
+        let mut lifted = self.lift();
+        work(&mut lifted);
+        *self = lifted;
     }
 
     /// Writes a varint.
@@ -178,9 +192,8 @@ pub struct Open {
 pub struct Writer<'a> {
     bytes: &'a mut [u8],
     /// Bytes written: of 32 bits, so that the compiler sees that a sum of this and a constant does not overflow where
-    /// words have 64, and compares once for each piece.
+    /// words have 64, and compares once for each piece. More than there are when something did not fit.
     at: u32,
-    full: bool,
 }
 
 /// The output was too short for the message.
@@ -208,11 +221,7 @@ impl<'a> Writer<'a> {
             Some((front, _)) => front,
             None => &mut [],
         };
-        Self {
-            bytes,
-            at: 0,
-            full: false,
-        }
+        Self { bytes, at: 0 }
     }
 
     /// The next `len` bytes, which are then written.
@@ -231,10 +240,11 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`Full`] when something did not fit; what was written is then a truncated message.
     pub const fn finish(&self) -> Result<usize, Full> {
-        if self.full {
-            Err(Full)
+        let written = self.at as usize;
+        if written <= self.bytes.len() {
+            Ok(written)
         } else {
-            Ok(self.at as usize)
+            Err(Full)
         }
     }
 }
@@ -270,8 +280,9 @@ impl Out for Writer<'_> {
 
     #[inline(always)]
     fn framed(&mut self, before: &[u8], bytes: &[u8], after: &[u8]) {
-        let len = before.len().saturating_add(bytes.len());
-        if let Some(target) = self.next(len.saturating_add(after.len()))
+        // No two slices are so long that this goes round to what fits them.
+        let len = before.len().wrapping_add(bytes.len()).wrapping_add(after.len());
+        if let Some(target) = self.next(len)
             && let Some((front, room)) = target.split_at_mut_checked(before.len())
             && let Some((middle, back)) = room.split_at_mut_checked(bytes.len())
         {
@@ -285,7 +296,7 @@ impl Out for Writer<'_> {
 
     #[inline(always)]
     fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
-        let len = key.len().saturating_add(value.len()).saturating_add(8);
+        let len = key.len().wrapping_add(value.len()).wrapping_add(8);
         if let Some(target) = self.next(len)
             && let Some((opening, room)) = target.split_first_chunk_mut()
             && let Some((key_room, room)) = room.split_at_mut_checked(key.len())
@@ -297,6 +308,26 @@ impl Out for Writer<'_> {
             copy(value_room, value);
         } else {
             self.fail();
+        }
+    }
+
+    #[inline(always)]
+    fn numbered(&mut self, key_opening: [u8; 4], key: &[u8], number: u128, count: usize) {
+        let number = number.to_le_bytes();
+        let start = self.at as usize;
+        let len = key.len().wrapping_add(const { 4 + NUMBER_BYTES });
+        let room = self.bytes.get_mut(start..start.wrapping_add(len));
+        if let Some((opening, room)) = room.and_then(|room| room.split_first_chunk_mut())
+            && let Some((key_room, block)) = room.split_at_mut_checked(key.len())
+            && let Some(block) = block.first_chunk_mut()
+        {
+            *opening = key_opening;
+            copy(key_room, key);
+            *block = number;
+            let used = start.wrapping_add(key.len()).wrapping_add(4);
+            self.at = used.wrapping_add(count.min(number.len())) as u32;
+        } else {
+            self.apart(|out| numbered_exactly(out, key_opening, key, number, count));
         }
     }
 
@@ -316,19 +347,30 @@ impl Out for Writer<'_> {
 
     #[inline]
     fn fail(&mut self) {
-        self.full = true;
         self.bytes = &mut [];
+        self.at = u32::MAX;
     }
 
     #[inline(always)]
-    fn apart(&mut self, work: impl FnOnce(&mut Self)) {
-        let mut moved = Writer {
+    fn lift(&mut self) -> Self {
+        Writer {
             bytes: core::mem::take(&mut self.bytes),
             ..*self
-        };
-        work(&mut moved);
-        *self = moved;
+        }
     }
+}
+
+/// Near the end of the memory, where the rest of the block may not fit.
+#[cold]
+#[inline(never)]
+fn numbered_exactly(
+    out: &mut Writer<'_>,
+    opening: [u8; 4],
+    key: &[u8],
+    number: [u8; NUMBER_BYTES],
+    count: usize,
+) {
+    out.framed(&opening, key, number.get(..count).unwrap_or_default());
 }
 
 /// Measures what would be written.
@@ -375,6 +417,12 @@ impl Out for Length {
     }
 
     #[inline]
+    fn numbered(&mut self, _key_opening: [u8; 4], key: &[u8], _number: u128, count: usize) {
+        let len = key.len().saturating_add(count).saturating_add(4);
+        self.bytes = self.bytes.saturating_add(len);
+    }
+
+    #[inline]
     fn position(&self) -> usize {
         self.bytes
     }
@@ -385,36 +433,62 @@ impl Out for Length {
     fn fail(&mut self) {
         self.bytes = usize::MAX;
     }
+
+    #[inline(always)]
+    fn lift(&mut self) -> Self {
+        *self
+    }
 }
 
 /// Copies between slices of one length. Names and values are mostly 1 to 64 bytes, which two overlapping copies of a
 /// fixed size do in a third of what calling `memcpy` takes.
 #[inline(always)]
 fn copy(target: &mut [u8], source: &[u8]) {
-    #[inline(always)]
-    fn ends<const N: usize>(target: &mut [u8], source: &[u8]) -> bool {
-        if source.len() <= 2 * N
-            && let (Some(first), Some(last)) = (source.first_chunk::<N>(), source.last_chunk::<N>())
+    if !(ends::<16>(target, source) || ends::<8>(target, source) || ends::<4>(target, source)) {
+        // Up to three bytes: the first, the last, and the one in the middle, which may be either.
+        let middle = source.len() / 2;
+        if let ([.., last], Some(between), [first, ..]) = (source, source.get(middle), source)
+            && let Some(at) = target.get_mut(middle)
         {
-            if let Some(target) = target.first_chunk_mut::<N>() {
-                *target = *first;
+            *at = *between;
+            if let Some(at) = target.first_mut() {
+                *at = *first;
             }
-            if let Some(target) = target.last_chunk_mut::<N>() {
-                *target = *last;
+            if let Some(at) = target.last_mut() {
+                *at = *last;
             }
-            return true;
         }
-        false
     }
-    let done = ends::<32>(target, source)
-        || ends::<16>(target, source)
-        || ends::<8>(target, source)
-        || ends::<4>(target, source)
-        || ends::<2>(target, source)
-        || ends::<1>(target, source);
-    if !done && target.len() == source.len() {
+}
+
+/// Copies what has at least `N` bytes: in two overlapping blocks up to twice as many. Bytes of another length stay as
+/// they are, which only a slip of this module could ask for.
+#[inline(always)]
+fn ends<const N: usize>(target: &mut [u8], source: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (source.first_chunk::<N>(), source.last_chunk::<N>()) else {
+        return false;
+    };
+    if N == 16 && source.len() > 2 * N {
+        return long(target, source);
+    }
+    if let Some(target) = target.first_chunk_mut::<N>() {
+        *target = *first;
+    }
+    if let Some(target) = target.last_chunk_mut::<N>() {
+        *target = *last;
+    }
+    true
+}
+
+#[inline(always)]
+fn long(target: &mut [u8], source: &[u8]) -> bool {
+    if source.len() <= 64 {
+        return ends::<32>(target, source);
+    }
+    if target.len() == source.len() {
         target.copy_from_slice(source);
     }
+    true
 }
 
 /// `len` below 2²⁸ as a varint of exactly four bytes.
