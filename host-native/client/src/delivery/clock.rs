@@ -34,12 +34,18 @@ impl Clock {
 
 /// The wall clock; the epoch itself when it is set before that.
 pub(crate) fn wall() -> UnixTime {
-    UnixTime::from_micros(u64::try_from(wall_since_epoch().as_micros()).unwrap_or(u64::MAX))
+    let since = wall_since_epoch();
+    // 64 bits last for 584 000 years.
+    let micros = since.as_secs().wrapping_mul(1_000_000);
+    UnixTime::from_micros(micros.wrapping_add(u64::from(since.subsec_micros())))
 }
 
 /// The wall clock in nanoseconds since the epoch.
 pub(crate) fn wall_nanos() -> u64 {
-    u64::try_from(wall_since_epoch().as_nanos()).unwrap_or(u64::MAX)
+    let since = wall_since_epoch();
+    // 64 bits last until 2554.
+    let nanos = since.as_secs().wrapping_mul(1_000_000_000);
+    nanos.wrapping_add(u64::from(since.subsec_nanos()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the host's one clock")]

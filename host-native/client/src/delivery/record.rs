@@ -1,5 +1,7 @@
 //! The record path: everything between a call of the application and the intake.
 
+use core::cell::RefCell;
+
 use surgetank_core::intake::{Pushed, SlotFull};
 use surgetank_core::item::{Count, DestinationId, DropReason, Header, Outcome};
 
@@ -7,8 +9,15 @@ use super::thread::on_delivery_thread;
 use super::{Delivery, Exporter, worker};
 use crate::json::{Encode, PASSING_BYTES};
 
-/// Bytes on the stack for a record that is mostly short: a span or log with a dozen attributes has 300 to 600.
+/// Bytes for a record that is mostly short: a span or log with a dozen attributes has 300 to 600.
 const SHORT_BYTES: usize = 1024;
+
+thread_local! {
+    /// Where a thread encodes what is mostly short. Not on the stack, where it would be zeroed for each record. Taken while
+    /// a record is encoded: a signal handler that comes in between finds that, and goes the long way. Without a
+    /// destructor, so that it is there until the thread's last instruction.
+    static SCRATCH: RefCell<[u8; SHORT_BYTES]> = const { RefCell::new([0; SHORT_BYTES]) };
+}
 
 impl<E: Exporter> Delivery<E> {
     /// Records bytes that are encoded already.
@@ -34,10 +43,13 @@ impl<E: Exporter> Delivery<E> {
 
     /// The same for a record that may enter.
     pub(crate) fn record_admitted(&self, header: &Header, value: &impl Encode) -> Outcome {
-        let mut scratch = [0; SHORT_BYTES];
-        let length = value.write(&mut scratch);
-        match length.and_then(|length| scratch.get(..length)) {
-            Some(payload) => self.pushed(self.shared.intake.push(header, payload)),
+        let pushed = SCRATCH.with(|scratch| {
+            let mut scratch = scratch.try_borrow_mut().ok()?;
+            let length = value.write(scratch.as_mut_slice())?;
+            Some(self.shared.intake.push(header, scratch.get(..length)?))
+        });
+        match pushed {
+            Some(pushed) => self.pushed(pushed),
             None => self.record_long(header, value),
         }
     }

@@ -68,9 +68,8 @@ impl opentelemetry_sdk::logs::LogProcessor for LogProcessor {
             limits: &client.limits().logs,
         };
         let header = Header::new(destination, Form::OtlpRecord, Category::LogItem, 1);
-        let name = record.target().map(AsRef::as_ref);
         // What became of it is counted.
-        let _ = self.source.record(header, scope, name, &encoded);
+        let _ = self.source.record(header, scope, record.target(), &encoded);
     }
 
     /// Sends what was recorded and waits for it, at most the time of [`LogProcessor::with_flush_timeout`].
@@ -133,6 +132,11 @@ impl Encode for EncodedLog<'_> {
             }
             for (key, value) in record.attributes_iter() {
                 let key = key.as_str();
+                // Most values are texts, and these need to be told apart once only.
+                if let logs::AnyValue::String(text) = value {
+                    parts.attribute(key, AnyValue::String(text.as_str()));
+                    continue;
+                }
                 match plain_log(value) {
                     Ok(value) => parts.attribute(key, value),
                     Err(Nested::List(list)) => parts.array_attribute(key, |values| fill_list(values, list)),

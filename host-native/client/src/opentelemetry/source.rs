@@ -1,6 +1,7 @@
 //! What span and log processors have in common: the client behind them, the provider's resource, the scopes seen so far.
 
 use core::time::Duration;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -57,47 +58,55 @@ impl Source {
         self.scopes = Scopes::default();
     }
 
-    /// Records what `value` encodes to, as coming from `scope`, or from a scope that differs from it in its name only.
+    /// Records what `value` encodes to, as coming from `scope`, or from a scope that differs from it in its name only,
+    /// which is then `target`.
     ///
     /// Takes no lock. Allocates nothing but once for each scope.
     pub(super) fn record(
         &self,
-        header: Header,
+        mut header: Header,
         scope: &InstrumentationScope,
-        name: Option<&str>,
+        target: Option<&Cow<'static, str>>,
         value: &impl Encode,
     ) -> Outcome {
         if self.is_shut_down() {
             return self.client.refuse(&header, DropReason::Closed);
         }
-        let name = name.unwrap_or(scope.name());
         if on_delivery_thread() {
             // Before anything is kept of it: it is refused.
             return self.client.record_short(&header, || value);
         }
-        match self.origin(scope, name) {
-            Some(origin) => self.client.record_short(&header.from_origin(origin), || value),
+        match self.origin(scope, target) {
+            Some(origin) => {
+                header.origin = origin;
+                self.client.record_short(&header, || value)
+            }
             None => {
-                let whole = Header {
-                    form: Form::OtlpRequest,
-                    ..header
-                };
+                header.form = Form::OtlpRequest;
                 let request = WholeRequest {
                     source: self,
                     scope,
-                    name,
+                    name: name_of(scope, target),
                     value,
                 };
-                self.client.record_short(&whole, || request)
+                self.client.record_short(&header, || request)
             }
         }
     }
 
     /// The number under which the client's destination knows the resource with this scope; `None` when its table is full.
-    fn origin(&self, scope: &InstrumentationScope, name: &str) -> Option<u8> {
-        if let Some(known) = self.scopes.find(scope, name) {
-            return known.origin;
+    #[inline]
+    fn origin(&self, scope: &InstrumentationScope, target: Option<&Cow<'static, str>>) -> Option<u8> {
+        match self.scopes.find(scope, name_of(scope, target)) {
+            Some(known) => known.origin,
+            None => self.new_origin(scope, target),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn new_origin(&self, scope: &InstrumentationScope, target: Option<&Cow<'static, str>>) -> Option<u8> {
+        let name = name_of(scope, target);
         let place = self.scopes.claim()?;
         let origin = self.client.origins(self.signal)?.add(Origin {
             resource: Arc::clone(&self.resource),
@@ -107,7 +116,7 @@ impl Source {
         });
         // Nobody else claimed this place, so nobody waits for it.
         let _ = place.set(Known {
-            name: name.to_owned(),
+            target: target.cloned(),
             scope: scope.clone(),
             origin,
         });
@@ -157,11 +166,18 @@ struct Scopes {
 }
 
 struct Known {
-    /// The name it goes by, which may differ from the scope's own.
-    name: String,
+    /// The name it goes by, if that is not the scope's own.
+    target: Option<Cow<'static, str>>,
     scope: InstrumentationScope,
     /// `None` when the client's table had no room for it.
     origin: Option<u8>,
+}
+
+impl Known {
+    #[inline]
+    fn name(&self) -> &str {
+        name_of(&self.scope, self.target.as_ref())
+    }
 }
 
 impl Default for Scopes {
@@ -174,11 +190,21 @@ impl Default for Scopes {
 }
 
 impl Scopes {
-    /// At most [`MAX_ORIGINS`] comparisons of names.
+    /// At most [`MAX_ORIGINS`] comparisons of names, and as many of where they lie.
+    #[inline]
     fn find(&self, scope: &InstrumentationScope, name: &str) -> Option<&Known> {
         let claimed = self.claimed.load(Ordering::Relaxed);
         let mut known = self.known.iter().take(claimed).filter_map(OnceLock::get);
-        known.find(|known| known.name == name && has_same_facts(&known.scope, scope))
+        // Names are mostly literals: the one that is known is the same text in the same place.
+        known
+            .find(|known| core::ptr::eq(known.name(), name) && has_same_facts(&known.scope, scope))
+            .or_else(|| self.find_equal(claimed, scope, name))
+    }
+
+    #[inline(never)]
+    fn find_equal(&self, claimed: usize, scope: &InstrumentationScope, name: &str) -> Option<&Known> {
+        let mut known = self.known.iter().take(claimed).filter_map(OnceLock::get);
+        known.find(|known| known.name() == name && has_same_facts(&known.scope, scope))
     }
 
     fn claim(&self) -> Option<&OnceLock<Known>> {
@@ -191,11 +217,27 @@ impl Scopes {
     }
 }
 
+/// The name that records of a scope go by.
+#[inline]
+fn name_of<'a>(scope: &'a InstrumentationScope, target: Option<&'a Cow<'static, str>>) -> &'a str {
+    target.map_or(scope.name(), |target| target)
+}
+
+/// Whether two optional texts, mostly literals, are equal.
+#[inline]
+fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => core::ptr::eq(one, other) || one == other,
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// Whether two scopes differ in their name at most. Unlike the API's comparison it does not allocate, and takes the same
 /// attributes in another order for others, which costs an entry and is still true.
+#[inline(never)]
 fn has_same_facts(one: &InstrumentationScope, other: &InstrumentationScope) -> bool {
-    one.version() == other.version()
-        && one.schema_url() == other.schema_url()
+    is_same(one.version(), other.version())
+        && is_same(one.schema_url(), other.schema_url())
         && one.attributes().eq(other.attributes())
 }
 

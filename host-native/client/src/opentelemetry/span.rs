@@ -4,13 +4,15 @@ use core::fmt;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ::opentelemetry::Context;
 use ::opentelemetry::trace::{self, SpanContext};
+use ::opentelemetry::{Context, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span as SdkSpan, SpanData};
 use surgetank_core::item::{DropReason, Signal};
-use surgetank_core::wire::otlp::encode::{Event, Limits, Link, Span, SpanId, SpanKind, Status, TraceId};
+use surgetank_core::wire::otlp::encode::{
+    AnyValue, Event, Limits, Link, Span, SpanId, SpanKind, Status, TraceId,
+};
 use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::FLUSH_TIMEOUT;
@@ -187,6 +189,11 @@ impl Encode for EncodedSpan<'_> {
             parts.trace_state(|| span.span_context.trace_state().into_iter());
             for attribute in &span.attributes {
                 let key = attribute.key.as_str();
+                // Most values are texts, and these need to be told apart once only.
+                if let Value::String(text) = &attribute.value {
+                    parts.attribute(key, AnyValue::String(text.as_str()));
+                    continue;
+                }
                 match plain(&attribute.value) {
                     Ok(value) => parts.attribute(key, value),
                     Err(array) => parts.array_attribute(key, |values| fill_array(values, array)),
