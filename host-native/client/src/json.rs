@@ -8,6 +8,7 @@ mod escape;
 mod number;
 
 pub(crate) use collected::{Collected, collected};
+pub(crate) use number::{Front, quoted_hex_16};
 
 use core::fmt::{self, Write as _};
 
@@ -250,6 +251,13 @@ impl<'o, O: Out> Json<'o, O> {
         self.out.array(number::quoted_hex_16(bytes));
     }
 
+    /// An identifier that was written before, by [`quoted_hex_16`].
+    #[inline(always)]
+    pub(crate) fn quoted_hex_16(&mut self, text: &[u8; 34]) {
+        self.separate();
+        self.out.array(*text);
+    }
+
     /// An identifier of 8 bytes as a string of lower-case hexadecimal digits.
     #[inline(always)]
     pub(crate) fn hex_8(&mut self, bytes: [u8; 8]) {
@@ -312,8 +320,14 @@ impl<'o, O: Out> Json<'o, O> {
     /// Seconds with six decimals: the form Sentry takes for moments and for spans of time.
     #[inline(always)]
     pub(crate) fn seconds(&mut self, micros: u64) {
+        self.seconds_near(micros, &mut Front::default());
+    }
+
+    /// The same for one of several moments that lie close together; `last` is what it was the last time.
+    #[inline(always)]
+    pub(crate) fn seconds_near(&mut self, micros: u64, last: &mut Front) {
         self.separate();
-        match number::ten_digit_seconds(micros) {
+        match number::ten_digit_seconds(micros, last) {
             Some(text) => self.out.array(text),
             None => self.out.apart(|out| {
                 let (whole, rest) = (micros / 1_000_000, micros % 1_000_000);

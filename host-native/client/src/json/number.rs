@@ -48,14 +48,35 @@ pub(super) fn decimal(number: u64) -> ([u8; MAX_DIGITS], usize) {
     (digits, count)
 }
 
-/// Microseconds as seconds with six decimals, for moments from 2001 to 2286: ten digits before the point.
+/// The first eight digits of a moment in seconds, which are those of every other within the same 100 seconds.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Front {
+    hundreds: u64,
+    text: [u8; 8],
+}
+
+impl Front {
+    #[inline(always)]
+    fn text(&mut self, hundreds: u64) -> [u8; 8] {
+        if hundreds != self.hundreds {
+            *self = Self {
+                hundreds,
+                text: text(eight_digits(hundreds)),
+            };
+        }
+        self.text
+    }
+}
+
+/// Microseconds as seconds with six decimals, for moments from 2001 to 2286: ten digits before the point. `last` is of the
+/// moment written before, if one was.
 #[inline(always)]
-pub(super) fn ten_digit_seconds(micros: u64) -> Option<[u8; 17]> {
+pub(super) fn ten_digit_seconds(micros: u64, last: &mut Front) -> Option<[u8; 17]> {
     const RANGE: core::ops::Range<u64> = 1_000_000_000_000_000..10_000_000_000_000_000;
     if !RANGE.contains(&micros) {
         return None;
     }
-    let front = text(eight_digits(micros / 100_000_000));
+    let front = last.text(micros / 100_000_000);
     // Two digits, the point, and six digits: one byte more than a word.
     let back = u64::from_le_bytes(text(eight_digits(micros % 100_000_000)));
     let middle = back & 0xffff | (b'.' as u64) << 16 | (back & !0xffff) << 8;
@@ -122,7 +143,7 @@ pub(super) fn quoted_hex_8(bytes: [u8; 8]) -> [u8; 18] {
 
 /// The 32 lower-case hexadecimal digits of sixteen bytes, in quotes.
 #[inline(always)]
-pub(super) fn quoted_hex_16(bytes: &[u8; 16]) -> [u8; 34] {
+pub(crate) fn quoted_hex_16(bytes: &[u8; 16]) -> [u8; 34] {
     let mut text = [b'"'; 34];
     let [_, digits @ .., _] = &mut text;
     *digits = hex(*bytes);
@@ -181,17 +202,23 @@ mod tests {
 
     #[test]
     fn seconds_are_those_of_the_formatter() {
+        let mut last = Front::default();
         for micros in [
             1_000_000_000_000_000,
+            1_700_000_000_000_042,
+            1_700_000_099_999_999,
+            1_700_000_100_000_000,
             1_700_000_000_000_042,
             1_234_567_890_987_654,
             9_999_999_999_999_999,
         ] {
             let expected = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            assert_eq!(ten_digit_seconds(micros).unwrap(), expected.as_bytes());
+            assert_eq!(ten_digit_seconds(micros, &mut last).unwrap(), expected.as_bytes());
+            let alone = ten_digit_seconds(micros, &mut Front::default());
+            assert_eq!(alone.unwrap(), expected.as_bytes());
         }
         for micros in [0, 999_999_999_999_999, 10_000_000_000_000_000, u64::MAX] {
-            assert_eq!(ten_digit_seconds(micros), None);
+            assert_eq!(ten_digit_seconds(micros, &mut last), None);
         }
     }
 

@@ -1,13 +1,13 @@
 //! Transactions with their spans ("Transaction Payloads", "Span Interface").
 
 use surgetank_core::time::UnixTime;
-use surgetank_core::wire::otlp::encode::{SpanId, TraceId};
+use surgetank_core::wire::otlp::encode::SpanId;
 use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::event::{write_other_contexts, write_trace};
 use super::{Enveloped, Item, Map, SentryContext, TraceContext, map, tags, text};
 use crate::ids::EventId;
-use crate::json::{Encode, Json, name};
+use crate::json::{Encode, Front, Json, name, quoted_hex_16};
 
 /// How a span ended.
 ///
@@ -246,10 +246,12 @@ impl Encode for Payload<'_> {
             if source.is_empty() { "custom" } else { source },
         );
         json.end_object();
+        // Spans mostly lie within the same seconds, and all in one trace: what is the same is made once.
+        let mut last = Front::default();
         json.name(name!("start_timestamp"));
-        json.seconds(transaction.start.as_micros());
+        json.seconds_near(transaction.start.as_micros(), &mut last);
         json.name(name!("timestamp"));
-        json.seconds(transaction.end.as_micros());
+        json.seconds_near(transaction.end.as_micros(), &mut last);
         json.name(name!("contexts"));
         json.begin_object();
         json.name(name!("trace"));
@@ -262,9 +264,9 @@ impl Encode for Payload<'_> {
         json.end_object();
         json.name(name!("spans"));
         json.begin_array();
-        let trace_id = transaction.trace.trace_id;
+        let trace_id = quoted_hex_16(&transaction.trace.trace_id.bytes());
         for span in transaction.spans {
-            write_span(&mut json, span, trace_id);
+            write_span(&mut json, span, &trace_id, &mut last);
         }
         json.end_array();
         tags(&mut json, transaction.tags);
@@ -287,10 +289,10 @@ impl Encode for Payload<'_> {
 }
 
 #[inline(always)]
-fn write_span<O: Out>(json: &mut Json<'_, O>, span: &Span<'_>, trace_id: TraceId) {
+fn write_span<O: Out>(json: &mut Json<'_, O>, span: &Span<'_>, trace_id: &[u8; 34], last: &mut Front) {
     json.begin_object();
     json.name(name!("trace_id"));
-    json.hex_16(&trace_id.bytes());
+    json.quoted_hex_16(trace_id);
     json.name(name!("span_id"));
     json.hex_8(span.span_id.bytes());
     json.name(name!("parent_span_id"));
@@ -301,9 +303,9 @@ fn write_span<O: Out>(json: &mut Json<'_, O>, span: &Span<'_>, trace_id: TraceId
         json.plain_member(name!("status"), status.as_str().as_bytes());
     }
     json.name(name!("start_timestamp"));
-    json.seconds(span.start.as_micros());
+    json.seconds_near(span.start.as_micros(), last);
     json.name(name!("timestamp"));
-    json.seconds(span.end.as_micros());
+    json.seconds_near(span.end.as_micros(), last);
     map(json, name!("data"), span.data);
     json.end_object();
 }
