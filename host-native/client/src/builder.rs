@@ -429,6 +429,7 @@ impl ClientBuilder {
                 resource: resource.clone(),
                 scope: scope.clone(),
                 origins: Arc::default(),
+                log_attributes: Vec::new(),
             });
         }
         let seed = match self.seed {

@@ -82,6 +82,8 @@ pub(crate) struct PlannedDestination {
     pub(crate) resource: Vec<u8>,
     pub(crate) scope: Vec<u8>,
     pub(crate) origins: Arc<Origins>,
+    /// Attributes of every log; empty for OTLP.
+    pub(crate) log_attributes: Vec<u8>,
 }
 
 struct Inner {
@@ -140,6 +142,7 @@ impl Process {
                 resource: planned.resource.clone(),
                 scope: planned.scope.clone(),
                 origins: Arc::clone(&planned.origins),
+                log_attributes: planned.log_attributes.clone(),
                 target: planned.target.clone(),
             })
             .collect();
@@ -405,15 +408,15 @@ impl Client {
         };
         // A refusal counts them, too.
         let bytes = u32::try_from(sentry::billed_bytes(log, context)).unwrap_or(u32::MAX);
-        let header =
-            Header::new(destination, Form::Element, Category::LogItem, 1).also(Category::LogByte, bytes);
-        self.record_short(&header, || sentry::EncodedLog {
+        let header = Header::new(destination, Form::Element, Category::LogItem, 1)
+            .also(Category::LogByte, bytes)
+            .from_origin(sentry::NOTED_LOG);
+        self.record_short(&header, || sentry::NotedLog {
             log,
             trace_id: log
                 .trace_id
                 .unwrap_or_else(|| self.inner.processes.last().trace_id),
             now: wall(),
-            context,
         })
     }
 

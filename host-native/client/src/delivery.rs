@@ -126,6 +126,8 @@ pub struct DestinationSpec<T> {
     pub scope: Vec<u8>,
     /// Other resources and scopes that records name by number.
     pub origins: Arc<Origins>,
+    /// Encoded JSON members that the client adds to the attributes of its own Sentry logs; empty where it records none.
+    pub log_attributes: Vec<u8>,
     /// What the exporter needs.
     pub target: T,
 }

@@ -31,7 +31,7 @@ pub(crate) use context::{SentryContext, SentryFacts};
 pub(crate) use event::encoded_event;
 pub use event::{Breadcrumb, Event, Exception, Frame, Level, TraceContext, User};
 pub use log::Log;
-pub(crate) use log::{EncodedLog, billed_bytes};
+pub(crate) use log::{LogTexts, NOTED_LOG, NotedLog, billed_bytes};
 #[cfg(all(feature = "sentry", feature = "opentelemetry"))]
 pub use sdk::ActiveSpan;
 #[cfg(feature = "sentry")]

@@ -185,6 +185,7 @@ fn spec(place: &Place, target: Target) -> DestinationSpec<Target> {
         resource: Vec::new(),
         scope: Vec::new(),
         origins: Arc::default(),
+        log_attributes: Vec::new(),
         target,
     }
 }

@@ -77,6 +77,7 @@ impl ClientBuilder {
             resource: Vec::new(),
             scope: Vec::new(),
             origins: Arc::default(),
+            log_attributes: context.log.clone(),
         };
         Ok(Some((planned, context)))
     }

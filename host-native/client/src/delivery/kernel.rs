@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use surgetank_core::engine::{Engine, FlushId, HostProbe, OpenError};
 use surgetank_core::gate::GateState;
-use surgetank_core::intake::{Budget, Consumer, Drained, Intake, Word};
+use surgetank_core::intake::{Intake, Word};
 use surgetank_core::item::{Category, DestinationId, DropReason};
 use surgetank_core::limits::{BLOCK_BYTES, INTAKE_GATES};
 use surgetank_core::notice::{Action, Deadline};
@@ -17,9 +17,9 @@ use surgetank_core::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 #[cfg(feature = "opentelemetry")]
-use super::assembly::{Assembled, Assembly, PART, QUEUE_SHARE};
+use super::assembly::{Assembly, QUEUE_SHARE};
 use super::clock::wall;
-use super::door::{Door, in_queue};
+use super::door::Door;
 use super::exporter::{Answer, Endpoint, Exporter, Outgoing};
 use super::origins::Origins;
 use super::status::{Fill, InFlight, Snapshot, report};
@@ -28,6 +28,9 @@ use super::{DeliveryConfig, DeliveryError, DestinationSpec};
 use crate::body::Compressor;
 use crate::diagnostics::{DiagnosticEvent, Diagnostics};
 use crate::panics::panicked;
+use crate::sentry::LogTexts;
+
+mod drain;
 
 /// Attempts in flight.
 pub(super) type Attempts = JoinSet<Result<Answer, Failure>>;
@@ -50,8 +53,10 @@ pub(super) struct Kernel<E: Exporter> {
     /// A request was taken from the engine and is not in flight yet.
     starting: Option<RequestId>,
     rebuilds: u64,
-    /// Sum of [`in_queue`] over everything that left the intake.
+    /// Sum of [`in_queue`](super::door::in_queue) over everything that left the intake.
     taken: u64,
+    /// Makes JSON of logs.
+    logs: LogTexts,
     /// Spans that wait for their root.
     #[cfg(feature = "opentelemetry")]
     assembly: Assembly,
@@ -87,6 +92,7 @@ struct DestinationParts {
     resource: Vec<u8>,
     scope: Vec<u8>,
     origins: Arc<Origins>,
+    log_attributes: Vec<u8>,
 }
 
 /// What one round of polling came to.
@@ -119,6 +125,7 @@ impl<E: Exporter> Kernel<E> {
             starting: None,
             rebuilds: 0,
             taken: 0,
+            logs: LogTexts::default(),
             #[cfg(feature = "opentelemetry")]
             assembly: Assembly::new(config.queue_bytes / QUEUE_SHARE),
             #[cfg(feature = "opentelemetry")]
@@ -160,6 +167,7 @@ impl<E: Exporter> Kernel<E> {
                 resource: spec.resource,
                 scope: spec.scope,
                 origins: spec.origins,
+                log_attributes: spec.log_attributes,
             }),
         };
         if self.open.len() <= id.index() {
@@ -173,65 +181,6 @@ impl<E: Exporter> Kernel<E> {
 
     pub(super) fn ids(&self) -> impl Iterator<Item = DestinationId> {
         self.open.iter().flatten().map(|opened| opened.id)
-    }
-
-    /// Takes records out of the intake, and what producers counted as lost.
-    pub(super) fn drain(&mut self, now: Instant, consumer: &mut Consumer<'_>, budget: Budget) -> Drained {
-        #[cfg(feature = "opentelemetry")]
-        self.assemble(now, |assembly, each| assembly.age(now, each));
-        let drained = consumer.drain(budget, |item| {
-            self.taken = self.taken.saturating_add(in_queue(item.payload.len()));
-            #[cfg(feature = "opentelemetry")]
-            if item.header.origin == PART {
-                self.assemble(now, |assembly, each| assembly.take(now, &item, each));
-                return;
-            }
-            // What becomes of it is counted by the engine.
-            let _ = self.engine(|engine| engine.record(now, &item));
-        });
-        self.take_losses(now, consumer);
-        drained
-    }
-
-    /// Calls the assembly and hands what comes out to the engine.
-    #[cfg(feature = "opentelemetry")]
-    fn assemble(&mut self, now: Instant, call: impl FnOnce(&mut Assembly, &mut dyn FnMut(Assembled<'_>))) {
-        let Self {
-            assembly,
-            engine,
-            in_engine,
-            in_assembly,
-            ..
-        } = self;
-        *in_assembly = true;
-        call(assembly, &mut |assembled| {
-            *in_engine = true;
-            match assembled {
-                // What becomes of it is counted.
-                Assembled::Record(item) => drop(engine.record(now, &item)),
-                Assembled::Lost {
-                    destination,
-                    reason,
-                    spans,
-                } => engine.on_losses(now, Some(destination), Category::Span, reason, spans),
-            }
-            *in_engine = false;
-        });
-        *in_assembly = false;
-    }
-
-    pub(super) fn take_losses(&mut self, now: Instant, consumer: &mut Consumer<'_>) {
-        consumer.take_losses(|gate, category, reason, quantity| {
-            let destination = self.behind_gate(gate);
-            self.engine(|engine| engine.on_losses(now, destination, category, reason, quantity));
-        });
-    }
-
-    /// The one destination that the gate stands for.
-    fn behind_gate(&self, gate: usize) -> Option<DestinationId> {
-        let shared = gate + 1 >= INTAKE_GATES && self.open.len() > INTAKE_GATES;
-        let opened = self.open.get(gate).and_then(Option::as_ref)?;
-        (!shared).then_some(opened.id)
     }
 
     /// Hands the answer of every attempt that ended to the engine.

@@ -9,6 +9,9 @@ use super::thread::on_delivery_thread;
 use super::{Delivery, Exporter, worker};
 use crate::json::{Encode, PASSING_BYTES};
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes for a record that is mostly short: a span or log with a dozen attributes has 300 to 600.
 const SHORT_BYTES: usize = 1024;
 

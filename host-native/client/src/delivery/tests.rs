@@ -52,6 +52,11 @@ impl TestExporter {
         }
     }
 
+    /// The bodies that were sent.
+    pub(super) fn sent(&self) -> Vec<Vec<u8>> {
+        self.sent.lock().unwrap().clone()
+    }
+
     fn becomes(&self, behaviour: Behaviour) {
         *self.behaviour.lock().unwrap() = behaviour;
     }
@@ -115,6 +120,7 @@ pub(super) fn spec() -> DestinationSpec<()> {
         resource: Vec::new(),
         scope: Vec::new(),
         origins: Arc::default(),
+        log_attributes: Vec::new(),
         target: (),
     }
 }

@@ -2,11 +2,17 @@
 
 use surgetank_core::limits::MAX_VALUE_DEPTH;
 use surgetank_core::time::UnixTime;
-use surgetank_core::wire::otlp::encode::{AnyValue, SpanId, TraceId};
+use surgetank_core::wire::otlp::encode::{AnyValue, Resource, SpanId, TraceId};
 use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::{Level, Map, SentryContext};
-use crate::json::{Encode, Json, name};
+use crate::json::{Encode, Json};
+
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub(crate) use text::LogTexts;
 
 /// One log line.
 #[derive(Clone, Copy, Default, Debug)]
@@ -25,39 +31,52 @@ pub struct Log<'a> {
     pub timestamp: Option<UnixTime>,
 }
 
-/// What stands between the span id and the body of a log of this level: its name and severity number (the logs protocol).
-macro_rules! before_body {
-    ($level:literal, $severity:literal) => {
-        concat!(
-            ",\"level\":\"",
-            $level,
-            "\",\"severity_number\":",
-            $severity,
-            ",\"body\":\""
-        )
-        .as_bytes()
-    };
-}
+/// [`Header::origin`](surgetank_core::item::Header::origin) of a log that is no JSON yet. Above every number of a scope.
+pub(crate) const NOTED_LOG: u8 = u8::MAX - 1;
 
-impl Level {
-    const fn before_body(self) -> &'static [u8] {
-        match self {
-            Self::Trace => before_body!("trace", 1),
-            Self::Debug => before_body!("debug", 5),
-            Self::Info => before_body!("info", 9),
-            Self::Warning => before_body!("warn", 13),
-            Self::Error => before_body!("error", 17),
-            Self::Fatal => before_body!("fatal", 21),
-        }
-    }
-}
-
-/// A log with what its client adds.
-pub(crate) struct EncodedLog<'a> {
+/// A log as producers record it: what it says, without the JSON around that, which is several times as long and which the
+/// delivery thread writes ([`LogTexts`]).
+///
+/// | bytes | |
+/// |---|---|
+/// | 0..8 | when, in microseconds since 1970, little-endian |
+/// | 8..24 | trace id |
+/// | 24..32 | span id, zero for none |
+/// | 32 | position of its level among [`LEVELS`] |
+/// | 33..37 | bytes of its body, little-endian |
+/// | 37.. | its body, and then its attributes as they stand in OTLP's `Resource` |
+pub(crate) struct NotedLog<'a> {
     pub(crate) log: &'a Log<'a>,
     pub(crate) trace_id: TraceId,
     pub(crate) now: UnixTime,
-    pub(crate) context: &'a SentryContext,
+}
+
+/// Every level, where its number says.
+const LEVELS: [Level; 6] = [
+    Level::Trace,
+    Level::Debug,
+    Level::Info,
+    Level::Warning,
+    Level::Error,
+    Level::Fatal,
+];
+
+impl Encode for NotedLog<'_> {
+    #[inline]
+    fn encode<O: Out>(&self, out: &mut O) {
+        let log = self.log;
+        let timestamp = log.timestamp.unwrap_or(self.now);
+        out.array(timestamp.as_micros().to_le_bytes());
+        out.array(self.trace_id.bytes());
+        out.array(log.span_id.map_or([0; 8], |span_id| span_id.bytes()));
+        // A slice of four GiB would not fit the intake.
+        let [a, b, c, d] = (log.body.len() as u32).to_le_bytes();
+        out.framed(&[log.level as u8, a, b, c, d], log.body.as_bytes(), &[]);
+        Resource {
+            attributes: log.attributes,
+        }
+        .encode(out);
+    }
 }
 
 /// The quantity of a log in the `log_byte` category: body, keys and values, at least 1 (Relay, `relay-ourlogs`).
@@ -76,32 +95,6 @@ pub(crate) fn billed_bytes(log: &Log<'_>, context: &SentryContext) -> usize {
         })
         .sum();
     (log.body.len() + attributes + context.log_bytes).max(1)
-}
-
-impl Encode for EncodedLog<'_> {
-    #[inline]
-    fn encode<O: Out>(&self, out: &mut O) {
-        let log = self.log;
-        let mut json = Json::new(out);
-        json.begin_object();
-        json.name(name!("timestamp"));
-        json.seconds(log.timestamp.unwrap_or(self.now).as_micros());
-        json.name(name!("trace_id"));
-        json.hex_16(&self.trace_id.bytes());
-        if let Some(span_id) = log.span_id {
-            json.name(name!("span_id"));
-            json.hex_8(span_id.bytes());
-        }
-        json.framed(log.level.before_body(), log.body, b"\"");
-        json.name(name!("attributes"));
-        json.begin_object();
-        for entry in log.attributes {
-            attribute(&mut json, entry.key, &entry.value);
-        }
-        json.members(&self.context.log);
-        json.end_object();
-        json.end_object();
-    }
 }
 
 /// `"key":{"value":..,"type":".."}`; bytes are base64.

@@ -10,9 +10,9 @@ use crate::ids::EventId;
 
 const ID: EventId = EventId::from_bytes(*b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef");
 const ID_HEX: &str = "0123456789abcdef0123456789abcdef";
-const NOW: UnixTime = UnixTime::from_micros(1_700_000_000_250_000);
+pub(super) const NOW: UnixTime = UnixTime::from_micros(1_700_000_000_250_000);
 
-fn context() -> SentryContext {
+pub(super) fn context() -> SentryContext {
     SentryContext::new(SentryFacts {
         release: "shop@1.0",
         environment: "prod",
@@ -24,7 +24,7 @@ fn context() -> SentryContext {
     })
 }
 
-fn trace() -> TraceContext<'static> {
+pub(super) fn trace() -> TraceContext<'static> {
     TraceContext {
         trace_id: TraceId::new([0xaa; 16]).unwrap(),
         span_id: SpanId::new([0xbb; 8]).unwrap(),
@@ -34,7 +34,7 @@ fn trace() -> TraceContext<'static> {
 }
 
 /// Writes into exactly the measured length.
-fn bytes(value: &impl Encode) -> Vec<u8> {
+pub(super) fn bytes(value: &impl Encode) -> Vec<u8> {
     let mut bytes = vec![0; value.encoded_len()];
     let mut out = Writer::new(&mut bytes);
     value.encode(&mut out);
@@ -337,70 +337,6 @@ fn a_continued_trace_keeps_the_sampling_context_it_came_with() {
         header["trace"],
         json!({"trace_id": "from elsewhere", "sample_rate": "0.5"})
     );
-}
-
-#[test]
-fn a_log_has_typed_attributes_and_is_billed_as_relay_bills_it() {
-    let context = context();
-    let attributes = [
-        KeyValue::new("s", AnyValue::String("abc")),
-        KeyValue::new("i", AnyValue::Int(-1)),
-        KeyValue::new("d", AnyValue::Double(0.5)),
-        KeyValue::new("b", AnyValue::Bool(true)),
-        KeyValue::new("a", AnyValue::Array(&[AnyValue::String("xy"), AnyValue::Int(1)])),
-        KeyValue::new("nothing", AnyValue::Empty),
-    ];
-    let log = Log {
-        level: Level::Warning,
-        body: "hello",
-        attributes: &attributes,
-        ..Log::default()
-    };
-    let encoded = EncodedLog {
-        log: &log,
-        trace_id: trace().trace_id,
-        now: NOW,
-        context: &context,
-    };
-    let parsed: Value = serde_json::from_slice(&bytes(&encoded)).unwrap();
-    assert_eq!(
-        parsed,
-        json!({
-            "timestamp": 1_700_000_000.25, "trace_id": "aa".repeat(16), "level": "warn", "severity_number": 13,
-            "body": "hello",
-            "attributes": {
-                "s": {"value": "abc", "type": "string"},
-                "i": {"value": -1, "type": "integer"},
-                "d": {"value": 0.5, "type": "double"},
-                "b": {"value": true, "type": "boolean"},
-                "a": {"value": ["xy", 1], "type": "array"},
-                "sentry.release": {"value": "shop@1.0", "type": "string"},
-                "sentry.environment": {"value": "prod", "type": "string"},
-                "server.address": {"value": "web-1", "type": "string"},
-                "sentry.sdk.name": {"value": "sdk.rust", "type": "string"},
-                "sentry.sdk.version": {"value": "0.1", "type": "string"},
-            },
-        })
-    );
-    let own = "hello".len() + (1 + 3) + (1 + 8) + (1 + 8) + (1 + 1) + (1 + 2 + 8) + "nothing".len();
-    let added: usize = [
-        ("sentry.release", "shop@1.0"),
-        ("sentry.environment", "prod"),
-        ("server.address", "web-1"),
-        ("sentry.sdk.name", "sdk.rust"),
-        ("sentry.sdk.version", "0.1"),
-    ]
-    .iter()
-    .map(|(key, value)| key.len() + value.len())
-    .sum();
-    assert_eq!(billed_bytes(&log, &context), own + added);
-}
-
-#[test]
-fn an_empty_log_is_billed_one_byte() {
-    let context = SentryContext::default();
-    let log = Log::default();
-    assert_eq!(billed_bytes(&log, &context), 1);
 }
 
 #[test]
