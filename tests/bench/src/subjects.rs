@@ -156,9 +156,17 @@ pub(crate) const SUBJECTS: &[Entry] = &[
     Entry::sentry::<sentry::Sdk<sentry::Stock, sentry::Log>>(Kind::Log, Maker::Peer, "sentry-log", "`sentry`: log, 5 attributes", 500),
     #[cfg(feature = "peers")]
     Entry::otlp::<otel::Logs<otel::Batch>>(Kind::Log, Maker::Peer, "otel-log", "`opentelemetry_sdk`, batch processor: log, 5 attributes", 500),
+    #[cfg(feature = "peers")]
+    Entry::otlp::<otel::Traced<otel::DropIn>>(Kind::Log, Maker::Trial, "traced-otlp-log", "`tracing`, `opentelemetry_sdk` + surgetank: log, 5 attributes", 500),
+    #[cfg(feature = "peers")]
+    Entry::otlp::<otel::Traced<otel::Nothing>>(Kind::Log, Maker::Trial, "bare-traced-log", "`tracing`, `opentelemetry_sdk` alone, processor that drops: log", 500),
+    #[cfg(feature = "peers")]
+    Entry::otlp::<otel::Traced<otel::Batch>>(Kind::Log, Maker::Trial, "otel-traced-log", "`tracing`, `opentelemetry_sdk`, batch processor: log, 5 attributes", 500),
     Entry::otlp::<own::Span>(Kind::Span, Maker::Own, "own-span", "surgetank: OTLP span, 5 attributes", 500),
     #[cfg(feature = "peers")]
     Entry::otlp::<otel::Spans<otel::DropIn>>(Kind::Span, Maker::DropIn, "dropin-span", "`opentelemetry_sdk` + surgetank: span, 5 attributes", 500),
+    #[cfg(feature = "peers")]
+    Entry::sentry::<otel::Spans<otel::ToSentry>>(Kind::Span, Maker::DropIn, "dropin-span-sentry", "`opentelemetry_sdk` + surgetank to Sentry, a transaction each: span, 5 attributes", 25),
     #[cfg(feature = "peers")]
     Entry::otlp::<otel::Spans<otel::Nothing>>(Kind::Span, Maker::Trial, "bare-span", "`opentelemetry_sdk` alone, processor that drops: span", 500),
     #[cfg(feature = "peers")]

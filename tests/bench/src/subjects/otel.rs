@@ -7,6 +7,7 @@ use std::time::Duration;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_otlp::{LogExporter, Protocol, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
@@ -16,6 +17,7 @@ use opentelemetry_sdk::trace::{
     SdkTracer, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor, TracerProviderBuilder,
 };
 use surgetank::Client;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::own::lost;
 use super::{Setting, Subject};
@@ -145,6 +147,54 @@ impl<W: Way> Subject for Logs<W> {
     }
 }
 
+/// Logs of the `tracing` crate, which its appender for the SDK passes on: the way most programs make them.
+pub(crate) struct Traced<W> {
+    provider: SdkLoggerProvider,
+    client: Option<Client>,
+    way: PhantomData<fn() -> W>,
+}
+
+impl<W: Way> Subject for Traced<W> {
+    fn start(setting: &Setting) -> Self {
+        let behind = Behind {
+            setting,
+            client: W::client(setting),
+        };
+        let provider = W::log(SdkLoggerProvider::builder(), &behind).build();
+        let bridge = OpenTelemetryTracingBridge::new(&provider);
+        let subscriber = tracing_subscriber::registry().with(bridge);
+        tracing::subscriber::set_global_default(subscriber).expect("one subject per process");
+        Self {
+            provider,
+            client: behind.client,
+            way: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn record(&self) {
+        tracing::info!(
+            http.request.method = "GET",
+            http.route = "/api/items/{id}",
+            http.response.status_code = 200,
+            server.address = "shop.example.com",
+            duration_ms = 12.5,
+            "request served"
+        );
+    }
+
+    fn flush(&self, within: Duration) {
+        match &self.client {
+            Some(client) => drop(client.flush(within)),
+            None => drop(self.provider.force_flush()),
+        }
+    }
+
+    fn lost(&self) -> Option<u64> {
+        self.client.as_ref().map(lost)
+    }
+}
+
 /// As it comes: batch processor, OTLP over HTTP with protobuf.
 pub(crate) struct Batch;
 
@@ -187,6 +237,24 @@ impl Way for DropIn {
         let builder = setting
             .builder()
             .otlp_endpoint(&format!("http://{}", setting.upstream));
+        Some(builder.build().expect("the settings are right"))
+    }
+}
+
+/// surgetank's processor, to Sentry: each span without a parent is a transaction.
+pub(crate) struct ToSentry;
+
+impl Way for ToSentry {
+    fn trace(builder: TracerProviderBuilder, behind: &Behind) -> TracerProviderBuilder {
+        DropIn::trace(builder, behind)
+    }
+
+    fn log(builder: LoggerProviderBuilder, behind: &Behind) -> LoggerProviderBuilder {
+        DropIn::log(builder, behind)
+    }
+
+    fn client(setting: &Setting) -> Option<Client> {
+        let builder = setting.builder().sentry_dsn(&setting.dsn());
         Some(builder.build().expect("the settings are right"))
     }
 }
