@@ -144,9 +144,9 @@ impl<'o, O: Out> Json<'o, O> {
         self.close(b']');
     }
 
-    /// A key that may need escapes.
+    /// A key that may need escapes; UTF-8, as all texts here.
     #[inline(always)]
-    pub(crate) fn key(&mut self, key: &str) {
+    pub(crate) fn key(&mut self, key: impl AsRef<[u8]>) {
         self.text_between(key, b"\":");
         self.comma = false;
     }
@@ -181,7 +181,7 @@ impl<'o, O: Out> Json<'o, O> {
 
     /// Separates, and begins a string, writes `text` into it, and then `after`.
     #[inline(always)]
-    fn text_between(&mut self, text: &str, after: &'static [u8]) {
+    fn text_between(&mut self, text: impl AsRef<[u8]>, after: &'static [u8]) {
         if self.comma {
             self.framed(b",\"", text, after);
         } else {
@@ -189,12 +189,13 @@ impl<'o, O: Out> Json<'o, O> {
         }
     }
 
-    /// Writes `text` with its escapes between two pieces that need none.
+    /// Writes `text`, which is UTF-8, with its escapes between two pieces that need none.
     #[inline(always)]
-    pub(crate) fn framed(&mut self, before: &'static [u8], text: &str, after: &'static [u8]) {
+    pub(crate) fn framed(&mut self, before: &'static [u8], text: impl AsRef<[u8]>, after: &'static [u8]) {
+        let text = text.as_ref();
         self.comma = true;
-        if escape::is_plain(text.as_bytes()) {
-            self.out.framed(before, text.as_bytes(), after);
+        if escape::is_plain(text) {
+            self.out.framed(before, text, after);
         } else {
             self.out.apart(|out| {
                 out.raw(before);
@@ -205,7 +206,7 @@ impl<'o, O: Out> Json<'o, O> {
     }
 
     #[inline(always)]
-    pub(crate) fn str(&mut self, text: &str) {
+    pub(crate) fn str(&mut self, text: impl AsRef<[u8]>) {
         self.text_between(text, b"\"");
     }
 

@@ -65,11 +65,11 @@ fn is_plain_inside(text: &[u8]) -> bool {
     !blocks.iter().any(|block| has_zero(&marks(block)))
 }
 
-/// Writes `text` with its escapes.
+/// Writes `text`, which is UTF-8, with its escapes.
 #[cold]
 #[inline(never)]
-pub(super) fn write<O: Out>(text: &str, out: &mut O) {
-    let mut rest = text.as_bytes();
+pub(super) fn write<O: Out>(text: &[u8], out: &mut O) {
+    let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
         let (plain, tail) = rest.split_at(at);
         out.raw(plain);

@@ -62,7 +62,7 @@ impl Incoming {
             let mut json = Json::new(out);
             for (key, value) in sampling.entries().filter(|_| complete) {
                 json.key(key);
-                json.str(&value.to_string());
+                json.str(value.to_string());
             }
         });
         Some(Self {

@@ -234,11 +234,17 @@ fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
 
 /// Whether two scopes differ in their name at most. Unlike the API's comparison it does not allocate, and takes the same
 /// attributes in another order for others, which costs an entry and is still true.
-#[inline(never)]
+#[inline]
 fn has_same_facts(one: &InstrumentationScope, other: &InstrumentationScope) -> bool {
+    let has_attributes = |scope: &InstrumentationScope| scope.attributes().next().is_some();
     is_same(one.version(), other.version())
         && is_same(one.schema_url(), other.schema_url())
-        && one.attributes().eq(other.attributes())
+        && (!has_attributes(one) && !has_attributes(other) || has_same_attributes(one, other))
+}
+
+#[inline(never)]
+fn has_same_attributes(one: &InstrumentationScope, other: &InstrumentationScope) -> bool {
+    one.attributes().eq(other.attributes())
 }
 
 fn encode_scope<O: Out>(out: &mut O, scope: &InstrumentationScope, name: &str) {

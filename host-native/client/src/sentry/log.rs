@@ -99,13 +99,13 @@ pub(crate) fn billed_bytes(log: &Log<'_>, context: &SentryContext) -> usize {
 
 /// `"key":{"value":..,"type":".."}`; bytes are base64.
 #[inline(always)]
-pub(super) fn attribute<O: Out>(json: &mut Json<'_, O>, key: &str, value: &AnyValue<'_>) {
+pub(super) fn attribute<O: Out>(json: &mut Json<'_, O>, key: impl AsRef<[u8]>, value: &AnyValue<'_>) {
     if *value == AnyValue::Empty {
         return;
     }
     json.key(key);
     match value {
-        AnyValue::String(text) => json.framed(b"{\"value\":\"", text, b"\",\"type\":\"string\"}"),
+        AnyValue::String(text) => text_value(json, text),
         AnyValue::Int(number) => {
             json.begin_with(b"{\"value\":");
             json.i64(*number);
@@ -128,6 +128,11 @@ pub(super) fn attribute<O: Out>(json: &mut Json<'_, O>, key: &str, value: &AnyVa
             });
         }),
     }
+}
+
+#[inline(always)]
+fn text_value<O: Out>(json: &mut Json<'_, O>, text: impl AsRef<[u8]>) {
+    json.framed(b"{\"value\":\"", text, b"\",\"type\":\"string\"}");
 }
 
 /// What a value counts in the `log_byte` category (Relay, `relay-ourlogs`): text by its length, a number as 8, a truth

@@ -47,7 +47,7 @@ impl Encode for Root<'_> {
         if source != "url" {
             // Names made of URLs are too many to sample by.
             trace.name(name!("transaction"));
-            trace.str(&span.name);
+            trace.str(&*span.name);
         }
         Decision::of(span.span_context.trace_state(), &spans.trace_id).write(&mut trace);
         out.array([PIECE_END]);
@@ -59,7 +59,7 @@ impl Encode for Root<'_> {
         json.name(name!("event_id"));
         json.hex_16(id.as_bytes());
         json.name(name!("transaction"));
-        json.str(&span.name);
+        json.str(&*span.name);
         json.name(name!("transaction_info"));
         json.begin_object();
         json.name(name!("source"));
@@ -104,7 +104,7 @@ fn write_measurements<O: Out>(json: &mut Json<'_, O>, span: &SpanData, limits: &
     json.name(name!("measurements"));
     json.begin_object();
     for (event, value) in measured {
-        json.key(&event.name);
+        json.key(&*event.name);
         json.begin_object();
         json.name(name!("value"));
         json.f64(value);

@@ -8,7 +8,7 @@ use surgetank_core::limits::MAX_VALUE_DEPTH;
 use surgetank_core::wire::otlp::encode::{AnyValue, SpanId};
 use surgetank_core::wire::otlp::protobuf::{Field, Out, Reader, Value};
 
-use super::{LEVELS, Level, attribute};
+use super::{LEVELS, Level, attribute, text_value};
 use crate::json::{Encode, Json, name};
 
 /// Memory that is kept between logs.
@@ -81,7 +81,7 @@ struct Noted<'a> {
     trace_id: &'a [u8; 16],
     span_id: Option<SpanId>,
     level: Level,
-    body: &'a str,
+    body: &'a [u8],
     attributes: &'a [u8],
 }
 
@@ -98,7 +98,7 @@ impl<'a> Noted<'a> {
             trace_id,
             span_id: SpanId::new(*span_id),
             level: *LEVELS.get(usize::from(*level))?,
-            body: core::str::from_utf8(body).ok()?,
+            body,
             attributes,
         })
     }
@@ -128,10 +128,17 @@ impl Encode for LogText<'_> {
         json.framed(log.level.before_body(), log.body, b"\"");
         json.name(name!("attributes"));
         json.begin_object();
-        let mut entries = Reader::new(log.attributes);
-        while let Ok(Some(entry)) = entries.next() {
-            let (key, value) = parts(&entry);
-            write_attribute(&mut json, key, value);
+        let mut entries = log.attributes;
+        while let Some((key, value, rest)) = first_entry(entries) {
+            match value {
+                Piece::Text(text) => {
+                    json.key(key);
+                    text_value(&mut json, text);
+                }
+                Piece::Value(value) => attribute(&mut json, key, &value),
+                Piece::Nested(nested) => json.apart(|json| write_nested_attribute(json, key, nested)),
+            }
+            entries = rest;
         }
         json.members(self.common);
         json.end_object();
@@ -139,21 +146,78 @@ impl Encode for LogText<'_> {
     }
 }
 
-/// One attribute.
+/// A value, as far as it is read. Texts were noted from a `str`, and are not looked through again.
+#[derive(Clone, Copy)]
+enum Piece<'a> {
+    Text(&'a [u8]),
+    Value(AnyValue<'a>),
+    Nested(Nested<'a>),
+}
+
+/// Key and value of the first attribute, and what follows it; `None` at the end.
 #[inline(always)]
-fn write_attribute<O: Out>(json: &mut Json<'_, O>, key: &str, value: Option<Field<'_>>) {
-    match plain(value) {
-        Ok(value) => attribute(json, key, &value),
-        Err(nested) => json.apart(|json| {
-            json.key(key);
-            json.begin_with(b"{\"value\":");
-            write_nested(json, nested, MAX_VALUE_DEPTH);
-            json.end_with(match nested {
-                Nested::Array(_) => b",\"type\":\"array\"}",
-                Nested::Map(_) => b",\"type\":\"object\"}",
-            });
-        }),
-    }
+fn first_entry(entries: &[u8]) -> Option<(&[u8], Piece<'_>, &[u8])> {
+    short_entry(entries).or_else(|| any_entry(entries))
+}
+
+/// The same of one whose lengths are single bytes and whose value is a text or a small number, as most are: read in one
+/// go.
+#[inline(always)]
+fn short_entry(entries: &[u8]) -> Option<(&[u8], Piece<'_>, &[u8])> {
+    // Tags of the fields of `KeyValue`, which stands in the first field of its list, and of `AnyValue`.
+    const ENTRY: u8 = 0x0A;
+    const KEY: u8 = 0x0A;
+    const VALUE: u8 = 0x12;
+    let ([ENTRY, 0..0x80, KEY, key_len @ 0..0x80], rest) = entries.split_first_chunk()? else {
+        return None;
+    };
+    let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
+    // An empty value ends before its kind.
+    let ([VALUE, 2..0x80, kind, first], rest) = rest.split_first_chunk()? else {
+        return None;
+    };
+    let (value, rest) = match (*kind, *first) {
+        (0x0A, len @ 0..0x80) => {
+            let (text, rest) = rest.split_at_checked(usize::from(len))?;
+            (Piece::Text(text), rest)
+        }
+        (0x10, truth) => (Piece::Value(AnyValue::Bool(truth != 0)), rest),
+        (0x18, number @ 0..0x80) => (Piece::Value(AnyValue::Int(i64::from(number))), rest),
+        (0x18, low) => {
+            let (high @ 0..0x80, rest) = rest.split_first()? else {
+                return None;
+            };
+            let number = i64::from(low & 0x7F) | i64::from(*high) << 7;
+            (Piece::Value(AnyValue::Int(number)), rest)
+        }
+        (0x21, low) => {
+            let ([a, b, c, d, e, f, g], rest) = rest.split_first_chunk()?;
+            let number = f64::from_le_bytes([low, *a, *b, *c, *d, *e, *f, *g]);
+            (Piece::Value(AnyValue::Double(number)), rest)
+        }
+        _ => return None,
+    };
+    Some((key, value, rest))
+}
+
+/// The same of any.
+#[inline(never)]
+fn any_entry(entries: &[u8]) -> Option<(&[u8], Piece<'_>, &[u8])> {
+    let entry = Reader::new(entries).next().ok()??;
+    let rest = entries.get(entry.at.saturating_add(entry.bytes().ok()?.len())..)?;
+    let (key, value) = parts(&entry);
+    Some((key, piece(value), rest))
+}
+
+#[inline(never)]
+fn write_nested_attribute<O: Out>(json: &mut Json<'_, O>, key: &[u8], nested: Nested<'_>) {
+    json.key(key);
+    json.begin_with(b"{\"value\":");
+    write_nested(json, nested, MAX_VALUE_DEPTH);
+    json.end_with(match nested {
+        Nested::Array(_) => b",\"type\":\"array\"}",
+        Nested::Map(_) => b",\"type\":\"object\"}",
+    });
 }
 
 /// What holds other values.
@@ -166,12 +230,12 @@ enum Nested<'a> {
 }
 
 /// Key and value of a `KeyValue`, which has both.
-fn parts<'a>(entry: &Field<'a>) -> (&'a str, Option<Field<'a>>) {
-    let (mut key, mut value) = ("", None);
+fn parts<'a>(entry: &Field<'a>) -> (&'a [u8], Option<Field<'a>>) {
+    let (mut key, mut value) = (&[][..], None);
     if let Ok(mut fields) = entry.message() {
         while let Ok(Some(field)) = fields.next() {
             match field.number {
-                1 => key = text(&field),
+                1 => key = field.bytes().unwrap_or_default(),
                 _ => value = content(&field),
             }
         }
@@ -184,36 +248,27 @@ fn content<'a>(value: &Field<'a>) -> Option<Field<'a>> {
     value.message().ok()?.next().ok()?
 }
 
-/// Noted from a `str`.
-fn text<'a>(field: &Field<'a>) -> &'a str {
-    field
-        .bytes()
-        .ok()
-        .and_then(|bytes| core::str::from_utf8(bytes).ok())
-        .unwrap_or_default()
-}
-
-/// A value in one piece, or what holds others.
-fn plain(value: Option<Field<'_>>) -> Result<AnyValue<'_>, Nested<'_>> {
-    Ok(match value {
-        None => AnyValue::Empty,
-        Some(field) => match (field.number, field.value) {
-            (1, _) => AnyValue::String(text(&field)),
-            (2, Value::Varint(value)) => AnyValue::Bool(value != 0),
-            (3, Value::Varint(value)) => AnyValue::Int(value as i64),
-            (4, Value::Fixed64(bits)) => AnyValue::Double(f64::from_bits(bits)),
-            (5, Value::Bytes(array)) => return Err(Nested::Array(array)),
-            (6, Value::Bytes(map)) => return Err(Nested::Map(map)),
-            (7, Value::Bytes(bytes)) => AnyValue::Bytes(bytes),
-            _ => AnyValue::Empty,
-        },
+fn piece(value: Option<Field<'_>>) -> Piece<'_> {
+    let Some(field) = value else {
+        return Piece::Value(AnyValue::Empty);
+    };
+    Piece::Value(match (field.number, field.value) {
+        (1, Value::Bytes(text)) => return Piece::Text(text),
+        (2, Value::Varint(value)) => AnyValue::Bool(value != 0),
+        (3, Value::Varint(value)) => AnyValue::Int(value as i64),
+        (4, Value::Fixed64(bits)) => AnyValue::Double(f64::from_bits(bits)),
+        (5, Value::Bytes(array)) => return Piece::Nested(Nested::Array(array)),
+        (6, Value::Bytes(map)) => return Piece::Nested(Nested::Map(map)),
+        (7, Value::Bytes(bytes)) => AnyValue::Bytes(bytes),
+        _ => AnyValue::Empty,
     })
 }
 
 fn write_value<O: Out>(json: &mut Json<'_, O>, value: Option<Field<'_>>, depth: usize) {
-    match plain(value) {
-        Ok(value) => json.value(&value),
-        Err(nested) => write_nested(json, nested, depth),
+    match piece(value) {
+        Piece::Text(text) => json.str(text),
+        Piece::Value(value) => json.value(&value),
+        Piece::Nested(nested) => write_nested(json, nested, depth),
     }
 }
 
