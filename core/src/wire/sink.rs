@@ -62,7 +62,7 @@ impl<'w> Sink<'w> {
     }
 
     /// Writes `bytes`.
-    #[inline(never)]
+    #[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         if !self.has_failed {
             self.has_failed = !(self.write)(bytes);

@@ -418,7 +418,7 @@ fn named<T: Copy>(text: Option<&[u8]>, names: &[(&str, T)]) -> Option<T> {
 }
 
 /// True when `text` is one of `names`.
-#[inline(never)]
+#[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
 pub(super) fn is_one_of(text: Option<&[u8]>, names: &[&str]) -> bool {
     text.is_some_and(|text| names.iter().any(|name| name.as_bytes() == text))
 }
@@ -441,7 +441,7 @@ fn optional_u32(token: Token<'_>) -> Option<Option<u32>> {
 }
 
 /// The id that 32 hexadecimal digits stand for, or 36 characters with hyphens in the usual places.
-#[inline(never)]
+#[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
 pub(super) fn uuid(text: &[u8]) -> Option<[u8; 16]> {
     let hyphens = match text.len() {
         32 => false,

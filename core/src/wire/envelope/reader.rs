@@ -197,7 +197,7 @@ impl Reader {
     }
 
     /// [`Reader::next`] in small.
-    #[inline(never)]
+    #[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
     pub(in crate::wire) fn step<'a>(&mut self, input: &mut &'a [u8]) -> Step<'a> {
         loop {
             if self.error.is_some() {

@@ -19,7 +19,7 @@ pub(in crate::wire) struct Walk<'a, 's> {
 }
 
 impl<'a, 's> Walk<'a, 's> {
-    #[inline(never)]
+    #[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
     pub(in crate::wire) fn new(source: Source<'a, 's>) -> Self {
         Self {
             reader: Reader::new(),

@@ -172,7 +172,7 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner that refuses more than `max_depth` nested brackets (at most 128).
     #[must_use]
-    #[inline(never)]
+    #[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
     pub const fn new(max_depth: usize) -> Self {
         Self {
             kinds: 0,

@@ -20,7 +20,7 @@ impl Fill {
     const NONE: Self = Self { used: 0, cut: false };
 
     /// Appends `piece` to what is in `bytes`. One copy for buffers of every length.
-    #[inline(never)]
+    #[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
     fn push(&mut self, bytes: &mut [u8], piece: &[u8]) {
         let used = usize::from(self.used);
         match bytes.get_mut(used..).and_then(|rest| rest.get_mut(..piece.len())) {
@@ -41,7 +41,7 @@ impl Fill {
         bytes.get(..usize::from(self.used))
     }
 
-    #[inline(never)]
+    #[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
     fn is(self, bytes: &[u8], text: &str) -> bool {
         self.text(bytes) == Some(text.as_bytes())
     }
@@ -91,7 +91,7 @@ impl<const N: usize> Short<N> {
     }
 }
 
-#[inline(never)]
+#[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
 fn push_char(fill: &mut Fill, bytes: &mut [u8], character: char) {
     fill.push(bytes, character.encode_utf8(&mut [0; 4]).as_bytes());
 }
