@@ -50,7 +50,7 @@ const SHIPPED: &[Shipped] = &[
         bindings: None,
         without: ANY_ALLOCATOR,
         hosts: &[],
-        most: (176 * 1024, 80 * 1024),
+        most: (126 * 1024, 61 * 1024),
         then: None,
     },
     Shipped {
@@ -60,7 +60,7 @@ const SHIPPED: &[Shipped] = &[
         bindings: None,
         without: ANY_ALLOCATOR,
         hosts: &["env", "wasi_snapshot_preview1"],
-        most: (264 * 1024, 120 * 1024),
+        most: (228 * 1024, 100 * 1024),
         then: None,
     },
     Shipped {
