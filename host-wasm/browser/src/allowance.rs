@@ -8,6 +8,10 @@
 //! recording.
 //!
 //! Errors may use all of it; what is less important leaves them [`KEPT_FOR_ERRORS`].
+//!
+//! The clock does not know whether recording was at work or another program had the processor. So that one long wait, or a
+//! first call that the browser still had to compile, costs nobody a record, the first [`ALWAYS`] records of each second
+//! are taken whatever the account says.
 
 use surgetank_core::item::Priority;
 use surgetank_core::time::{Duration, Instant};
@@ -17,6 +21,9 @@ pub const FULL: Duration = Duration::from_millis(10);
 
 /// What only records of the most important lane may use.
 pub const KEPT_FOR_ERRORS: Duration = Duration::from_millis(4);
+
+/// Records of each second that are taken in any case: a few hundred microseconds of work, on a slow phone some milliseconds.
+pub const ALWAYS: u32 = 16;
 
 /// The account refills by this fraction of the time that passes.
 const REFILL: u64 = 10;
@@ -33,6 +40,9 @@ pub struct Allowance {
     /// In microseconds; negative when overdrawn.
     left: i64,
     at: Instant,
+    /// Of [`ALWAYS`], since `second`.
+    always: u32,
+    second: Instant,
 }
 
 const fn micros(span: Duration) -> i64 {
@@ -46,6 +56,8 @@ impl Allowance {
         Self {
             left: micros(FULL),
             at: now,
+            always: ALWAYS,
+            second: now,
         }
     }
 
@@ -56,14 +68,22 @@ impl Allowance {
             self.left = self.left.saturating_add(micros(refill)).min(micros(FULL));
             self.at = now;
         }
+        if now.since(self.second) >= Duration::from_secs(1) {
+            self.second = now;
+            self.always = ALWAYS;
+        }
+        if self.always > 0 {
+            return true;
+        }
         match priority {
             Priority::Critical => self.left > 0,
             _ => self.left > micros(KEPT_FOR_ERRORS),
         }
     }
 
-    /// Takes what recording took.
+    /// Takes what recording a record took.
     pub fn take(&mut self, spent: Duration) {
+        self.always = self.always.saturating_sub(1);
         let spent = micros(spent.min(FULL.saturating_add(MOST_OWED)));
         self.left = self.left.saturating_sub(spent).max(-micros(MOST_OWED));
     }
@@ -78,6 +98,15 @@ mod tests {
 
     const fn at(millis: u64) -> Instant {
         Instant::from_micros(1000 * millis)
+    }
+
+    /// One from which the records of this second were taken.
+    fn begun(now: Instant) -> Allowance {
+        let mut allowance = Allowance::new(now);
+        for _ in 0..ALWAYS {
+            allowance.take(Duration::ZERO);
+        }
+        allowance
     }
 
     /// Records for `millis` without a pause, 30 us each, by a clock that shows multiples of `tick` us; gives what was
@@ -113,7 +142,7 @@ mod tests {
 
     #[test]
     fn bulk_leaves_something_for_errors() {
-        let mut allowance = Allowance::new(at(0));
+        let mut allowance = begun(at(0));
         allowance.take(FULL.saturating_sub(KEPT_FOR_ERRORS));
         assert!(!allowance.permits(at(0), Priority::Low));
         assert!(!allowance.permits(at(0), Priority::Medium));
@@ -122,21 +151,34 @@ mod tests {
 
     #[test]
     fn a_pause_fills_it_and_no_more() {
-        let mut allowance = Allowance::new(at(0));
+        let mut allowance = begun(at(0));
         allowance.take(Duration::from_secs(1));
         assert!(!allowance.permits(at(99), Priority::Critical), "overdrawn");
         assert!(allowance.permits(at(101), Priority::Critical));
-        assert!(allowance.permits(at(1_000_000), Priority::Low));
+        let mut allowance = begun(at(1_000_000));
+        assert!(allowance.permits(at(1_000_500), Priority::Low));
         allowance.take(FULL);
-        assert!(!allowance.permits(at(1_000_000), Priority::Critical));
+        assert!(!allowance.permits(at(1_000_500), Priority::Critical));
     }
 
     #[test]
     fn often_asked_it_still_refills() {
-        let mut allowance = Allowance::new(at(0));
+        let mut allowance = begun(at(0));
         allowance.take(FULL);
         let permitted =
             (0..1_000).any(|micros| allowance.permits(Instant::from_micros(micros), Priority::Critical));
         assert!(permitted, "ten microseconds and more are refilled in steps");
+    }
+
+    #[test]
+    fn one_that_took_long_costs_the_next_few_nothing_in_any_second() {
+        let mut allowance = Allowance::new(at(0));
+        for second in 0..3 {
+            for _ in 0..ALWAYS {
+                assert!(allowance.permits(at(1000 * second), Priority::Lowest));
+                allowance.take(Duration::from_secs(1));
+            }
+            assert!(!allowance.permits(at(1000 * second), Priority::Critical));
+        }
     }
 }
