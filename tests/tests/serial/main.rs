@@ -95,7 +95,6 @@ fn assert_budget(account: &Account) {
     ] {
         assert!(account.figure(name) <= most, "{name}: {}", account.0);
     }
-    println!("{}", account.0);
 }
 
 fn what_memory_cannot_hold_is_counted_and_told(target: &str) {

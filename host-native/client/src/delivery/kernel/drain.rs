@@ -1,7 +1,9 @@
 //! Out of the intake and into the engine. What producers recorded as it was, to do less, takes its form on the way.
 
 use surgetank_core::intake::{Budget, Consumer, Drained};
-use surgetank_core::item::{Category, DestinationId, DropReason, Item};
+#[cfg(feature = "opentelemetry")]
+use surgetank_core::item::Category;
+use surgetank_core::item::{DestinationId, DropReason, Item};
 use surgetank_core::limits::INTAKE_GATES;
 use surgetank_core::time::Instant;
 
