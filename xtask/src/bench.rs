@@ -1,12 +1,15 @@
 //! `cargo xtask bench`: builds and runs `tests/bench`, which measures and writes `tests/bench/REPORT.md` and its charts.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::command::run;
 use crate::tools::{self, VALGRIND, WRK};
 
 /// The parts that can be named.
 pub(crate) const PARTS: [&str; 6] = ["engine", "queues", "wire", "calls", "delivery", "sidecar"];
+
+/// The benchmarks without what they compare with.
+const ALONE: &str = "target/bench/alone";
 
 /// Measures these parts, all of them when none is named; only then, and when it is not `quick`, the report in the tree is
 /// written. Otherwise it goes to `target/bench/scratch`.
@@ -24,9 +27,15 @@ pub(crate) fn bench(only: &[String], quick: bool) -> Result<()> {
     if quick {
         asked.push_str(" --quick");
     }
+    // Without the peers first: what uses surgetank alone has their memory neither.
+    run(
+        "cargo build --release --no-default-features --manifest-path tests/bench/Cargo.toml --target-dir target/bench",
+    )?;
+    std::fs::copy("target/bench/release/surgetank-bench", ALONE)
+        .with_context(|| format!("could not write {ALONE}"))?;
     run("cargo build --release --manifest-path tests/bench/Cargo.toml --target-dir target/bench")?;
     run(&format!(
         "target/bench/release/surgetank-bench report --to tests/bench --scratch target/bench/scratch \
-         --sidecar target/release/surgetank{asked}"
+         --sidecar target/release/surgetank --alone {ALONE}{asked}"
     ))
 }

@@ -55,6 +55,9 @@ enum What {
         /// The sidecar's program.
         #[arg(long)]
         sidecar: PathBuf,
+        /// This program, built without the peers.
+        #[arg(long)]
+        alone: PathBuf,
     },
     /// The server: prints its address, and its counts for every line on its input.
     Upstream { mode: upstream::Mode },
@@ -129,12 +132,14 @@ fn main() -> Result<()> {
             to,
             scratch,
             sidecar,
+            alone,
         } => report::write(&report::Order {
             only,
             quick,
             to,
             scratch,
             sidecar,
+            alone,
         }),
         What::Upstream { mode } => upstream::serve(mode),
         What::Case { name, rounds } => {

@@ -29,6 +29,8 @@ pub(crate) struct Order {
     pub(crate) scratch: PathBuf,
     /// The sidecar's program.
     pub(crate) sidecar: PathBuf,
+    /// This program without the peers in it.
+    pub(crate) alone: PathBuf,
 }
 
 impl Order {

@@ -1,6 +1,7 @@
 //! Runs of subjects and queues in processes of their own, and what they said.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -24,9 +25,9 @@ impl Drop for Running {
     }
 }
 
-/// Starts this program and waits for the one line that it says.
-fn start(arguments: &[&str]) -> Result<(Running, String)> {
-    let mut command = Command::new(std::env::current_exe()?);
+/// Starts the program and waits for the one line that it says.
+fn start(program: &Path, arguments: &[&str]) -> Result<(Running, String)> {
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .stdin(Stdio::piped())
@@ -42,7 +43,11 @@ fn start(arguments: &[&str]) -> Result<(Running, String)> {
     ] {
         command.env_remove(name);
     }
-    let mut running = Running(command.spawn().context("this program starts itself")?);
+    let mut running = Running(
+        command
+            .spawn()
+            .with_context(|| format!("could not start {}", program.display()))?,
+    );
     let out = running.0.stdout.take().context("its output is a pipe")?;
     let (said, hears) = channel();
     std::thread::spawn(move || {
@@ -64,11 +69,22 @@ pub(crate) fn load(
     mode: Mode,
     job: &[&str],
 ) -> Result<(String, Received)> {
+    load_in(&std::env::current_exe()?, subject, compression, mode, job)
+}
+
+/// The same of a subject of that program, another build of this one.
+pub(crate) fn load_in(
+    program: &Path,
+    subject: &Entry,
+    compression: Compressed,
+    mode: Mode,
+    job: &[&str],
+) -> Result<(String, Received)> {
     let mut server = Upstream::start(mode)?;
     let mut arguments = vec!["load", subject.name, &server.address, compression.name()];
     arguments.extend(job);
     eprintln!("{} ...", arguments.join(" "));
-    let (running, line) = start(&arguments)?;
+    let (running, line) = start(program, &arguments)?;
     let received = server.received()?;
     drop(running);
     Ok((line, received))
@@ -78,5 +94,5 @@ pub(crate) fn load(
 pub(crate) fn queue(name: &str, records: &str, producers: usize, calls: usize) -> Result<String> {
     let arguments = ["time", name, records, &producers.to_string(), &calls.to_string()];
     eprintln!("{} ...", arguments.join(" "));
-    Ok(start(&arguments)?.1)
+    Ok(start(&std::env::current_exe()?, &arguments)?.1)
 }
