@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(script.payloads, [payload()]);
         let trace = crate::run_script(&script).unwrap();
         assert!(
-            trace.contains("record sentry envelope error 1, 46 bytes"),
+            trace.contains("record sentry envelope error 1, 43 bytes"),
             "{trace}"
         );
         assert!(trace.contains("error delivered+1"), "{trace}");
