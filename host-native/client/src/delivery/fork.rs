@@ -14,20 +14,27 @@ pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Makes [`generation`] count. Once per process is enough; more does no harm.
+/// Makes [`generation`] count and [`unforked`] work. Once per process is enough; more does no harm.
 #[cfg(unix)]
 pub(crate) fn watch() {
     static ONCE: std::sync::Once = std::sync::Once::new();
 
+    extern "C" fn before() {
+        making::before_fork();
+    }
+    extern "C" fn in_parent() {
+        making::after_fork();
+    }
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
+        making::in_child();
     }
 
     ONCE.call_once(|| {
-        // SAFETY: the handler is a plain function that lives as long as the program and only adds to an atomic, which
-        // is allowed in a child of a program with threads.
+        // SAFETY: the handlers are plain functions that live as long as the program. That of the child only writes to
+        // atomics, which is allowed in a child of a program with threads.
         unsafe {
-            libc::pthread_atfork(None, None, Some(in_child));
+            libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child));
         }
     });
 }
@@ -35,6 +42,102 @@ pub(crate) fn watch() {
 /// Nothing forks here.
 #[cfg(not(unix))]
 pub(crate) fn watch() {}
+
+/// Runs `make` while the process does not fork.
+///
+/// Libraries make some things once for a whole process, such as tokio its pipe for signals, and whoever comes meanwhile waits. A
+/// child that was forked in between would wait for a thread that it does not have, for ever. So whatever may be the first to
+/// make such things is called here; a fork takes as much longer, a second at most.
+pub(crate) fn unforked<T>(make: impl FnOnce() -> T) -> T {
+    #[cfg(unix)]
+    let _made = making::begin();
+    make()
+}
+
+/// Who makes something for the process, and who forks: one thread at a time.
+#[cfg(unix)]
+mod making {
+    use core::cell::Cell;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::time::Duration;
+
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+
+    /// Forks that had to wait.
+    pub(super) static WAITED: AtomicU32 = AtomicU32::new(0);
+
+    /// Looks of a fork, a millisecond apart, before it goes on all the same.
+    const LOOKS: u32 = 1000;
+
+    thread_local! {
+        /// This thread forks, and took it.
+        static FORKS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Gives it back.
+    pub(super) struct Made(());
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            TAKEN.store(false, Ordering::Release);
+        }
+    }
+
+    /// Waits until nobody forks and nobody else makes anything.
+    pub(super) fn begin() -> Made {
+        while !take() {
+            pause();
+        }
+        Made(())
+    }
+
+    fn take() -> bool {
+        // Acquire pairs with the Release of whoever had it.
+        TAKEN
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a lock of the system could not be given up after a second"
+    )]
+    fn pause() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+
+    pub(super) fn before_fork() {
+        let mut taken = take();
+        if !taken {
+            WAITED.fetch_add(1, Ordering::Relaxed);
+        }
+        for _ in 0..LOOKS {
+            if taken {
+                break;
+            }
+            pause();
+            taken = take();
+        }
+        FORKS.set(taken);
+    }
+
+    pub(super) fn after_fork() {
+        if FORKS.replace(false) {
+            TAKEN.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whoever had it is not here.
+    pub(super) fn in_child() {
+        FORKS.set(false);
+        TAKEN.store(false, Ordering::Release);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_taken() -> bool {
+        TAKEN.load(Ordering::Acquire)
+    }
+}
 
 /// State that belongs to one process; a fork's child makes its own.
 ///
@@ -132,20 +235,68 @@ impl<T> Drop for PerProcess<T> {
 mod tests {
     use super::*;
 
+    /// What `work` says in a child.
+    #[cfg(unix)]
+    fn in_child(work: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child runs this thread alone, takes no lock but the C library's own, which that keeps usable, and ends
+        // without running destructors.
+        let child = unsafe {
+            match libc::fork() {
+                0 => {
+                    libc::alarm(90);
+                    libc::_exit(i32::from(!work()))
+                }
+                child => child,
+            }
+        };
+        let mut status = 0;
+        // SAFETY: `status` is valid to write to.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fork_waits_for_what_is_being_made() {
+        use std::sync::atomic::AtomicBool;
+
+        watch();
+        let made = AtomicBool::new(false);
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                unforked(|| {
+                    begun.send(()).unwrap();
+                    while making::WAITED.load(Ordering::Relaxed) == 0 {
+                        std::thread::yield_now();
+                    }
+                    made.store(true, Ordering::Relaxed);
+                });
+            });
+            has_begun.recv().unwrap();
+            assert!(in_child(|| made.load(Ordering::Relaxed)
+                && !making::is_taken()
+                && unforked(|| true)));
+            // And the parent makes more.
+            assert!(unforked(|| true));
+        });
+    }
+
+    #[cfg(unix)]
     #[test]
     fn the_state_stays_until_a_fork_and_a_child_makes_its_own_once() {
         watch();
         let state = PerProcess::new(vec![1]);
         assert_eq!(state.get(), Some(&vec![1]));
         assert_eq!(state.get_or_make(|_| Err("not asked for")), Ok(&vec![1]));
-        // What the handler does in a child. No other test of this program depends on the number.
-        GENERATION.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(state.get(), None);
-        assert_eq!(state.last(), &[1]);
-        assert_eq!(state.get_or_make(|_| Err("no memory")), Err("no memory"));
-        let made = state.get_or_make(|inherited| Ok::<_, &str>(vec![inherited[0] + 1]));
-        assert_eq!(made, Ok(&vec![2]));
-        assert_eq!(state.get_or_make(|_| Err("not asked for")), Ok(&vec![2]));
-        assert_eq!(state.get(), Some(&vec![2]));
+        assert!(in_child(|| {
+            let inherited = state.get().is_none() && state.last() == &[1];
+            let failed = state.get_or_make(|_| Err("no memory")) == Err("no memory");
+            let made = state.get_or_make(|inherited| Ok::<_, &str>(vec![inherited[0] + 1]));
+            let made = made == Ok(&vec![2]);
+            let kept = state.get_or_make(|_| Err("not asked for")) == Ok(&vec![2]);
+            inherited && failed && made && kept && state.get() == Some(&vec![2])
+        }));
+        assert_eq!(state.get(), Some(&vec![1]));
     }
 }

@@ -30,6 +30,7 @@ use surgetank_core::limits;
 use surgetank_core::response::Failure;
 
 use super::exporter::{Answer, Endpoint, Exporter, Outgoing};
+use super::fork::unforked;
 use crate::body::Compression;
 use lookup::Lookup;
 use plain::{Line, Lines, Outbound, Plain};
@@ -261,7 +262,8 @@ impl HttpExporter {
         if let Some(pool) = known {
             return pool.client.clone();
         }
-        let client = connection_pool(&self.settings, self.lookup.clone(), tls.map(Arc::as_ref), proxies);
+        let client =
+            unforked(|| connection_pool(&self.settings, self.lookup.clone(), tls.map(Arc::as_ref), proxies));
         pools.push(Pool {
             tls: tls.cloned(),
             proxies,

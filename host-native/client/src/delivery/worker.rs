@@ -13,6 +13,7 @@ use surgetank_core::intake::{Budget, Consumer};
 use surgetank_core::time::Instant;
 
 use super::control::{Done, Shared, locked};
+use super::fork::unforked;
 use super::kernel::{Attempts, Kernel, Round};
 use super::thread::become_delivery_thread;
 use super::wake::{Bell, UnboundBell};
@@ -108,12 +109,14 @@ pub(super) fn retire<E: Exporter>(shared: &Shared<E>) -> bool {
 
 fn thread_main<E: Exporter>(shared: &Arc<Shared<E>>) {
     become_delivery_thread();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(16)
-        .thread_name("surgetank-lookup")
-        .on_thread_start(become_delivery_thread)
-        .build();
+    let runtime = unforked(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(16)
+            .thread_name("surgetank-lookup")
+            .on_thread_start(become_delivery_thread)
+            .build()
+    });
     let Ok(runtime) = runtime else {
         start_failed(shared);
         return;
