@@ -39,18 +39,20 @@ use crate::requests::Requests;
 /// Configurations that one instance serves at once.
 const ROOTS: usize = 4;
 
-/// The engine's tables.
-struct Memory {
-    /// As many of them are used as the virtual machine's configuration says, and none that never held a record is touched, so
-    /// that the rest costs nothing. A span takes one or two.
-    blocks: [Block; config::MOST_QUEUE_BYTES as usize / BLOCK_BYTES],
+/// Memory for records. As much of it is used as the virtual machine's configuration says, and none that never held a record is
+/// touched, so that the rest costs nothing. It is all zeros, and so by itself: it takes no room in the module. A span takes
+/// one or two blocks.
+static BLOCKS: Once<[Block; config::MOST_QUEUE_BYTES as usize / BLOCK_BYTES]> =
+    Once::new([const { Block::EMPTY }; _]);
+
+/// The engine's other tables.
+struct Tables {
     destinations: [Destination; 2 * ROOTS],
     requests: [RequestSlot; MOST_CALLS],
     losses: [Loss; 64],
 }
 
-static MEMORY: Once<Memory> = Once::new(Memory {
-    blocks: [const { Block::EMPTY }; _],
+static TABLES: Once<Tables> = Once::new(Tables {
     destinations: [const { Destination::EMPTY }; _],
     requests: [const { RequestSlot::EMPTY }; _],
     losses: [Loss::EMPTY; _],
@@ -350,13 +352,13 @@ impl Plugin {
 
 /// Storage for that many bytes of records, the first time.
 fn storage(queue_bytes: u32) -> Option<SliceStorage<'static>> {
-    let memory = MEMORY.take()?;
-    let blocks = memory.blocks.get_mut(..queue_bytes as usize / BLOCK_BYTES)?;
+    let blocks = BLOCKS.take()?.get_mut(..queue_bytes as usize / BLOCK_BYTES)?;
+    let tables = TABLES.take()?;
     Some(SliceStorage::new(
         blocks,
-        &mut memory.destinations,
-        &mut memory.requests,
-        &mut memory.losses,
+        &mut tables.destinations,
+        &mut tables.requests,
+        &mut tables.losses,
     ))
 }
 
