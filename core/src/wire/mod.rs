@@ -28,4 +28,4 @@ mod split;
 pub mod timestamp;
 pub mod trace_context;
 
-pub use output::WriteError;
+pub use output::{WriteError, put};

@@ -29,8 +29,11 @@ impl<E: core::fmt::Display> core::fmt::Display for WriteError<E> {
 
 impl<E: core::error::Error> core::error::Error for WriteError<E> {}
 
-/// Writes all of `bytes`.
-pub(crate) fn put<W: Write + ?Sized>(out: &mut W, bytes: &[u8]) -> Result<(), WriteError<W::Error>> {
+/// Writes all of `bytes`. Calls the sink as often as it takes less.
+///
+/// # Errors
+/// The sink's; [`WriteError::Stalled`] when it takes nothing.
+pub fn put<W: Write + ?Sized>(out: &mut W, bytes: &[u8]) -> Result<(), WriteError<W::Error>> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let taken = out.write(rest).map_err(WriteError::Sink)?;

@@ -19,7 +19,7 @@ use embedded_io::{ErrorType, Write};
 use surgetank_core::request::{BodyContext, Request, RequestId};
 use surgetank_core::response::{Failure, Response};
 use surgetank_core::time::{Duration, Instant, UnixTime};
-use surgetank_core::wire::WriteError;
+use surgetank_core::wire::{WriteError, put};
 
 use crate::frame::FrameReader;
 use crate::message::{Answer, BodyKind, Down, MAX_DATA_BYTES, Refusal, UP_LINE_BYTES, Up, VERSION};
@@ -523,17 +523,4 @@ impl<W: Write, const ROOM: usize> Write for Piece<'_, W, ROOM> {
     fn flush(&mut self) -> Result<(), Self::Error> {
         Ok(())
     }
-}
-
-/// Writes all of `bytes`.
-fn put<W: Write>(out: &mut W, bytes: &[u8]) -> Result<(), WriteError<W::Error>> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let taken = out.write(rest).map_err(WriteError::Sink)?;
-        if taken == 0 {
-            return Err(WriteError::Stalled);
-        }
-        rest = rest.get(taken..).unwrap_or_default();
-    }
-    Ok(())
 }
