@@ -85,7 +85,7 @@ impl Payload {
     /// The payload as an envelope of one item, with its heads before it; `None` when they do not fit there.
     fn as_envelope(&mut self, envelope: &Envelope, item: &EnvelopeItem) -> Option<&[u8]> {
         let end = HEAD_BYTES.checked_add(self.written)?;
-        // The Unusual leave no byte behind the payload.
+        // There may be no byte left behind the payload.
         if self.room.len() <= end {
             self.room.push(0);
         }
