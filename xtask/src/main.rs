@@ -14,6 +14,7 @@
     reason = "this program talks to a terminal"
 )]
 
+mod areas;
 mod bench;
 mod browser;
 mod clients;

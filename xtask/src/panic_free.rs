@@ -55,6 +55,8 @@ pub(crate) struct Module<'a> {
     /// Callee to its callers, each with the call's offset in the code section.
     callers: BTreeMap<u32, Vec<(u32, u64)>>,
     names: BTreeMap<u32, String>,
+    /// Bytes of each function's code.
+    bodies: BTreeMap<u32, usize>,
     debug: BTreeMap<&'a str, &'a [u8]>,
 }
 
@@ -66,6 +68,7 @@ impl<'a> Module<'a> {
             data_bytes: 0,
             callers: BTreeMap::new(),
             names: BTreeMap::new(),
+            bodies: BTreeMap::new(),
             debug: BTreeMap::new(),
         };
         let (mut functions, mut code_start) = (0_u32, 0_u64);
@@ -93,6 +96,7 @@ impl<'a> Module<'a> {
                 }
                 Payload::CodeSectionStart { unchecked_range, .. } => code_start = unchecked_range.start,
                 Payload::CodeSectionEntry(body) => {
+                    module.bodies.insert(functions, body.as_bytes().len());
                     for operator in body.get_operators_reader()?.into_iter_with_offsets() {
                         let (operator, offset) = operator?;
                         if let Operator::Call { function_index } | Operator::ReturnCall { function_index } =
@@ -159,6 +163,13 @@ impl<'a> Module<'a> {
     /// Names of functions, as far as the module tells them.
     pub(crate) fn function_names(&self) -> impl Iterator<Item = &str> {
         self.names.values().map(String::as_str)
+    }
+
+    /// Names of functions with the bytes of their code.
+    pub(crate) fn function_bytes(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.bodies
+            .iter()
+            .map(|(function, bytes)| (self.name(*function), *bytes))
     }
 
     fn name(&self, function: u32) -> &str {

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::areas;
 use crate::browser;
 use crate::command::{root, run, target};
 use crate::panic_free::Module;
@@ -98,14 +99,20 @@ pub(crate) fn make(only: &[String]) -> Result<()> {
     tools::ensure(TOOLS)?;
     let folder = root().join("dist");
     fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
-    let made: Result<Vec<String>> = selected()
+    let made: Result<Vec<(String, Vec<String>)>> = selected()
         .map(|shipped| shipped.make(&folder.join(shipped.name).with_extension("wasm")))
         .collect();
     println!(
         "\n{:<17} {:>8} {:>9} {:>8} {:>8} functions",
         "module", "linked", "optimised", "gzip", "data"
     );
-    made?.iter().for_each(|row| println!("{row}"));
+    let made = made?;
+    made.iter().for_each(|(row, _)| println!("{row}"));
+    println!("\ncode by area, as linked, before it is optimised:");
+    for (shipped, (_, areas)) in selected().zip(&made) {
+        println!("{}", shipped.name);
+        areas.iter().for_each(|line| println!("{line}"));
+    }
     println!();
     selected()
         .filter_map(|shipped| shipped.then)
@@ -113,7 +120,8 @@ pub(crate) fn make(only: &[String]) -> Result<()> {
 }
 
 impl Shipped {
-    fn make(&self, to: &PathBuf) -> Result<String> {
+    /// Its row in the table of sizes, and where its code comes from.
+    fn make(&self, to: &PathBuf) -> Result<(String, Vec<String>)> {
         run(&format!(
             "cargo build --package {} --lib --target wasm32-unknown-unknown --profile {}",
             self.package, self.profile
@@ -129,7 +137,9 @@ impl Shipped {
         }
         let bytes = fs::read(&linked).with_context(|| format!("could not read {}", linked.display()))?;
         let linked_bytes = bytes.len();
-        self.check(&Module::read(&bytes)?)?;
+        let module = Module::read(&bytes)?;
+        self.check(&module)?;
+        let areas = areas::table(&module);
         // Without `--all-features`: with it, binaryen writes an import section that not every engine reads. Where only calls
         // are saved, text that gzip finds again costs less than a function of its own. The lowest addresses are the end of
         // the stack.
@@ -151,13 +161,14 @@ impl Shipped {
             self.name,
             bytes.len()
         );
-        Ok(format!(
+        let row = format!(
             "{:<17} {linked_bytes:>8} {:>9} {gzip:>8} {:>8} {}",
             self.name,
             bytes.len(),
             module.data_bytes,
             module.exports
-        ))
+        );
+        Ok((row, areas))
     }
 
     fn check(&self, module: &Module<'_>) -> Result<()> {
