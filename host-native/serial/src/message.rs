@@ -2,11 +2,18 @@
 //!
 //! Reading takes anything and gives a message or nothing. Numbers are little-endian.
 
+mod answer;
+mod bytes;
+#[cfg(test)]
+mod tests;
+
 use surgetank_core::item::Signal;
 use surgetank_core::request::RequestKind;
 use surgetank_core::response::Failure;
 use surgetank_core::time::UnixTime;
 
+pub use self::answer::Answer;
+use self::bytes::{Fields, Head};
 use crate::frame;
 
 /// Version of the protocol. A device and a gateway that differ do not talk.
@@ -40,11 +47,6 @@ const REFUSED: u8 = 0x86;
 
 const LAST: u8 = 1;
 const RESUME: u8 = 1;
-
-const RETRY_AFTER: u8 = 1;
-const RATE_LIMITS: u8 = 2;
-const CONTENT_TYPE: u8 = 3;
-const BODY: u8 = 4;
 
 /// What a body is, which says where it goes. Exhaustive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -212,21 +214,6 @@ impl<'a> Up<'a> {
     }
 }
 
-/// What a server answered, as much of it as changes a decision. All as received.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Answer<'a> {
-    /// HTTP status.
-    pub status: u16,
-    /// Value of `Retry-After`.
-    pub retry_after: Option<&'a [u8]>,
-    /// Values of all `X-Sentry-Rate-Limits`, joined by commas.
-    pub rate_limits: Option<&'a [u8]>,
-    /// Value of `Content-Type`.
-    pub content_type: Option<&'a [u8]>,
-    /// The first bytes of the body.
-    pub body: &'a [u8],
-}
-
 /// Why a gateway does not talk. Exhaustive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -309,7 +296,7 @@ impl<'a> Down<'a> {
             },
             ANSWER => Self::Answer {
                 transfer: fields.number()?,
-                answer: fields.answer()?,
+                answer: Answer::read(&mut fields)?,
             },
             FAILED => Self::Failed {
                 transfer: fields.number()?,
@@ -355,10 +342,8 @@ impl<'a> Down<'a> {
                 .put(&received.to_le_bytes())
                 .put(&[if resume { RESUME } else { 0 }]),
             Self::Answer { transfer, answer } => {
-                head.put(&[ANSWER])
-                    .put(&transfer.to_le_bytes())
-                    .put(&answer.status.to_le_bytes());
-                return write_answer(&head, &answer, buffer);
+                head.put(&[ANSWER]).put(&transfer.to_le_bytes());
+                return answer.write(&mut head, buffer);
             }
             Self::Failed { transfer, failure } => head
                 .put(&[FAILED])
@@ -374,142 +359,6 @@ impl<'a> Down<'a> {
             ]),
         };
         frame::encode(&[head.bytes()], buffer)
-    }
-}
-
-/// Longest `Retry-After` and `Content-Type` that are passed on: the core reads no longer ones.
-const MAX_VALUE_BYTES: usize = 64;
-
-/// Bytes before each field of an answer: tag and length.
-const FIELD_HEAD: usize = 3;
-
-/// The fields go in the order of how much depends on them; each takes what the ones before it left.
-fn write_answer<'b>(head: &Head, answer: &Answer<'_>, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-    let mut left = frame::content_bytes(buffer.len()).checked_sub(head.bytes().len())?;
-    let short = |value: &&[u8]| value.len() <= MAX_VALUE_BYTES;
-    let retry_after = field(RETRY_AFTER, answer.retry_after.filter(short), &mut left, whole);
-    let rate_limits = field(RATE_LIMITS, answer.rate_limits, &mut left, groups);
-    let content_type = field(CONTENT_TYPE, answer.content_type.filter(short), &mut left, whole);
-    let body = field(BODY, Some(answer.body), &mut left, prefix);
-    let [a, b, c, d] = [&retry_after, &rate_limits, &content_type, &body];
-    frame::encode(
-        &[
-            head.bytes(),
-            a.0.bytes(),
-            a.1,
-            b.0.bytes(),
-            b.1,
-            c.0.bytes(),
-            c.1,
-            d.0.bytes(),
-            d.1,
-        ],
-        buffer,
-    )
-}
-
-/// Tag and length of a field, and the part of `value` that `cut` says fits; nothing of it when that is empty.
-fn field<'v>(
-    tag: u8,
-    value: Option<&'v [u8]>,
-    left: &mut usize,
-    cut: fn(&[u8], usize) -> &[u8],
-) -> (Head, &'v [u8]) {
-    let most = left.saturating_sub(FIELD_HEAD).min(usize::from(u16::MAX));
-    let value = cut(value.unwrap_or_default(), most);
-    let mut head = Head::new();
-    if !value.is_empty() {
-        head.put(&[tag]).put(&(value.len() as u16).to_le_bytes());
-        *left -= FIELD_HEAD + value.len();
-    }
-    (head, value)
-}
-
-/// All of it or nothing.
-fn whole(value: &[u8], most: usize) -> &[u8] {
-    if value.len() <= most { value } else { &[] }
-}
-
-/// As many groups of a rate-limit header as fit.
-fn groups(value: &[u8], most: usize) -> &[u8] {
-    let Some(start) = value.get(..=most) else {
-        return value;
-    };
-    let end = start.iter().rposition(|byte| *byte == b',').unwrap_or(0);
-    start.get(..end).unwrap_or_default()
-}
-
-fn prefix(value: &[u8], most: usize) -> &[u8] {
-    value.get(..most).unwrap_or(value)
-}
-
-/// The fixed part of a message, put together on the stack.
-struct Head {
-    bytes: [u8; HEAD_BYTES],
-    length: usize,
-}
-
-/// Bytes of the longest fixed part: a welcome's.
-const HEAD_BYTES: usize = 24;
-
-impl Head {
-    const fn new() -> Self {
-        Self {
-            bytes: [0; HEAD_BYTES],
-            length: 0,
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> &mut Self {
-        if let Some(place) = self.bytes.get_mut(self.length..self.length + bytes.len()) {
-            place.copy_from_slice(bytes);
-            self.length += bytes.len();
-        }
-        self
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-/// What is left to be read of a frame's content.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn answer(&mut self) -> Option<Answer<'a>> {
-        let mut answer = Answer {
-            status: u16::from_le_bytes(self.array()?),
-            ..Answer::default()
-        };
-        while let Some(tag) = self.byte() {
-            let length = usize::from(u16::from_le_bytes(self.array()?));
-            let (value, rest) = self.0.split_at_checked(length)?;
-            self.0 = rest;
-            match tag {
-                RETRY_AFTER => answer.retry_after = Some(value),
-                RATE_LIMITS => answer.rate_limits = Some(value),
-                CONTENT_TYPE => answer.content_type = Some(value),
-                BODY => answer.body = value,
-                // A later version's.
-                _ => {}
-            }
-        }
-        Some(answer)
     }
 }
 
@@ -543,6 +392,3 @@ const fn failure(code: u8) -> Option<Failure> {
         _ => return None,
     })
 }
-
-#[cfg(test)]
-mod tests;
