@@ -60,6 +60,8 @@ pub struct ClientBuilder {
     /// `OTEL_SDK_DISABLED`: nothing is taken from the OpenTelemetry SDK.
     #[cfg(feature = "opentelemetry")]
     otel_disabled: bool,
+    #[cfg(feature = "opentelemetry")]
+    active_span: bool,
     otlp_headers: Vec<(String, String)>,
     otlp_delay: Option<Duration>,
     otlp_batch: Option<u32>,
@@ -99,6 +101,8 @@ impl Default for ClientBuilder {
             otlp: None,
             #[cfg(feature = "opentelemetry")]
             otel_disabled: false,
+            #[cfg(feature = "opentelemetry")]
+            active_span: false,
             otlp_headers: Vec::new(),
             otlp_delay: None,
             otlp_batch: None,
@@ -329,6 +333,17 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether events, messages, logs and OTLP log records that name neither trace nor span belong to the span of
+    /// OpenTelemetry that is active on the thread that records them. Default false.
+    ///
+    /// Not for programs that record in signal handlers or in destructors of thread-locals: there the thread's context may
+    /// be out of reach, and OpenTelemetry's way to say so is a panic.
+    #[cfg(feature = "opentelemetry")]
+    pub fn active_span(mut self, link: bool) -> Self {
+        self.active_span = link;
+        self
+    }
+
     /// Name and version of the SDK that captures, for the authentication header.
     #[cfg(feature = "sentry")]
     pub(crate) fn sentry_client(mut self, client: &str) -> Self {
@@ -450,6 +465,8 @@ impl ClientBuilder {
             signals,
             #[cfg(feature = "opentelemetry")]
             otel_disabled: self.otel_disabled,
+            #[cfg(feature = "opentelemetry")]
+            active_span: self.active_span,
             limits: self.limits,
             release: self.release,
             environment: self.environment,

@@ -1,5 +1,6 @@
 //! The client: what an application holds.
 
+mod active;
 #[cfg(any(feature = "sentry", feature = "opentelemetry"))]
 mod drop_in;
 
@@ -29,6 +30,8 @@ mod otlp;
 #[cfg(all(test, unix))]
 mod tests;
 
+#[cfg(all(feature = "sentry", feature = "opentelemetry"))]
+pub(crate) use active::Active;
 #[cfg(feature = "opentelemetry")]
 pub(crate) use drop_in::WeakClient;
 pub(crate) use otlp::span_header;
@@ -64,6 +67,9 @@ pub(crate) struct Plan {
     /// Nothing is taken from the OpenTelemetry SDK.
     #[cfg(feature = "opentelemetry")]
     pub(crate) otel_disabled: bool,
+    /// The client's own calls look for a span of the OpenTelemetry SDK.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) active_span: bool,
     pub(crate) limits: RecordLimits,
     pub(crate) release: String,
     pub(crate) environment: String,
@@ -168,11 +174,12 @@ impl Process {
     fn event(
         &self,
         event: &sentry::Event<'_>,
+        active: Option<&sentry::TraceContext<'_>>,
         destination: DestinationId,
         context: &SentryContext,
     ) -> Capture {
         let id = self.ids.event_id();
-        let encoded = sentry::encoded_event(event, id, wall(), context);
+        let encoded = sentry::encoded_event(event, active, id, wall(), context);
         let outcome = self
             .delivery
             .record_admitted(&error_header(destination), &encoded);
@@ -363,7 +370,10 @@ impl Client {
             return Capture::refused(OFF);
         };
         match self.admitted(&error_header(destination)) {
-            Ok(process) => process.event(event, destination, context),
+            Ok(process) => {
+                let active = self.trace_for(event);
+                process.event(event, active.as_ref(), destination, context)
+            }
             Err(reason) => Capture::refused(Outcome::Dropped(reason)),
         }
     }
@@ -411,12 +421,18 @@ impl Client {
         let header = Header::new(destination, Form::Element, Category::LogItem, 1)
             .also(Category::LogByte, bytes)
             .from_origin(sentry::NOTED_LOG);
-        self.record_short(&header, || sentry::NotedLog {
-            log,
-            trace_id: log
-                .trace_id
-                .unwrap_or_else(|| self.inner.processes.last().trace_id),
-            now: wall(),
+        self.record_short(&header, || {
+            let active = self.active(|| log.trace_id.is_some() || log.span_id.is_some());
+            let (trace_id, span_id) = match active {
+                Some(active) => (Some(active.trace_id), Some(active.span_id)),
+                None => (log.trace_id, log.span_id),
+            };
+            sentry::NotedLog {
+                log,
+                trace_id: trace_id.unwrap_or_else(|| self.inner.processes.last().trace_id),
+                span_id,
+                now: wall(),
+            }
         })
     }
 

@@ -38,6 +38,11 @@ impl Client {
             if record.observed_unix_nanos == 0 {
                 record.observed_unix_nanos = wall_nanos();
             }
+            if let Some(active) = self.active(|| record.trace_id.is_some() || record.span_id.is_some()) {
+                record.trace_id = Some(active.trace_id);
+                record.span_id = Some(active.span_id);
+                record.flags = u32::from(active.flags);
+            }
             EncodedLogRecord {
                 record,
                 limits: &self.inner.plan.limits.logs,

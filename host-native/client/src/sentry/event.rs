@@ -70,7 +70,7 @@ pub struct Event<'a> {
     pub breadcrumbs: &'a [Breadcrumb<'a>],
     /// Overrides Sentry's grouping.
     pub fingerprint: &'a [&'a str],
-    /// The trace and span it belongs to.
+    /// The trace and span it belongs to; if absent, those of the span that is active (`ClientBuilder::active_span`).
     pub trace: Option<TraceContext<'a>>,
     /// When it happened; now if absent.
     pub timestamp: Option<UnixTime>,
@@ -163,6 +163,9 @@ pub struct TraceContext<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct EventParts<'a> {
     event: &'a Event<'a>,
+    /// The trace it belongs to if it names none. What the head of that trace said is not known, so it is not in the
+    /// envelope's header.
+    active: Option<&'a TraceContext<'a>>,
     id: EventId,
     now: UnixTime,
     context: &'a SentryContext,
@@ -175,12 +178,14 @@ pub(crate) struct Payload<'a>(EventParts<'a>);
 /// An event as an envelope of its own.
 pub(crate) fn encoded_event<'a>(
     event: &'a Event<'a>,
+    active: Option<&'a TraceContext<'a>>,
     id: EventId,
     now: UnixTime,
     context: &'a SentryContext,
 ) -> Enveloped<Header<'a>, Payload<'a>> {
     let parts = EventParts {
         event,
+        active,
         id,
         now,
         context,
@@ -219,6 +224,7 @@ impl Encode for Payload<'_> {
     fn encode<O: Out>(&self, out: &mut O) {
         let EventParts {
             event,
+            active,
             id,
             now,
             context,
@@ -254,7 +260,7 @@ impl Encode for Payload<'_> {
         if let Some(user) = &event.user {
             json.apart(|json| write_user(json, user));
         }
-        write_contexts(&mut json, event.contexts, event.trace.as_ref());
+        write_contexts(&mut json, event.contexts, event.trace.as_ref().or(active));
         if !event.breadcrumbs.is_empty() {
             json.apart(|json| write_breadcrumbs(json, event.breadcrumbs));
         }

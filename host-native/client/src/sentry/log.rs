@@ -23,7 +23,8 @@ pub struct Log<'a> {
     pub body: &'a str,
     /// Facts. Names that the client sets itself (`sentry.release` and so on) come from it.
     pub attributes: Map<'a>,
-    /// The trace it belongs to; the client's own one if absent.
+    /// The trace it belongs to; the client's own one if absent, or that of the span that is active
+    /// (`ClientBuilder::active_span`).
     pub trace_id: Option<TraceId>,
     /// The span it belongs to.
     pub span_id: Option<SpanId>,
@@ -48,6 +49,7 @@ pub(crate) const NOTED_LOG: u8 = u8::MAX - 1;
 pub(crate) struct NotedLog<'a> {
     pub(crate) log: &'a Log<'a>,
     pub(crate) trace_id: TraceId,
+    pub(crate) span_id: Option<SpanId>,
     pub(crate) now: UnixTime,
 }
 
@@ -68,7 +70,7 @@ impl Encode for NotedLog<'_> {
         let timestamp = log.timestamp.unwrap_or(self.now);
         out.array(timestamp.as_micros().to_le_bytes());
         out.array(self.trace_id.bytes());
-        out.array(log.span_id.map_or([0; 8], |span_id| span_id.bytes()));
+        out.array(self.span_id.map_or([0; 8], |span_id| span_id.bytes()));
         // A slice of four GiB would not fit the intake.
         let [a, b, c, d] = (log.body.len() as u32).to_le_bytes();
         out.framed(&[log.level as u8, a, b, c, d], log.body.as_bytes(), &[]);

@@ -86,7 +86,7 @@ fn a_message_is_an_envelope_with_its_event() {
         message: "low on \"disk\"\n",
         ..Event::default()
     };
-    let [header, item, payload] = envelope(&encoded_event(&event, ID, NOW, &context));
+    let [header, item, payload] = envelope(&encoded_event(&event, None, ID, NOW, &context));
     assert_eq!(
         header,
         json!({"event_id": ID_HEX, "sdk": {"name": "sdk.rust", "version": "0.1"}})
@@ -164,7 +164,7 @@ fn an_exception_carries_everything_it_was_given() {
         timestamp: Some(UnixTime::from_secs(1)),
         ..Event::default()
     };
-    let [header, _, payload] = envelope(&encoded_event(&event, ID, NOW, &context));
+    let [header, _, payload] = envelope(&encoded_event(&event, None, ID, NOW, &context));
     assert_eq!(
         header["trace"],
         json!({"trace_id": "aa".repeat(16), "public_key": "key", "release": "shop@1.0", "environment": "prod"})
@@ -421,7 +421,7 @@ fn hostile_text_cannot_break_out_of_its_place() {
         extra: &[KeyValue::new(evil, AnyValue::String(evil))],
         ..Event::default()
     };
-    let [_, _, payload] = envelope(&encoded_event(&event, ID, NOW, &context));
+    let [_, _, payload] = envelope(&encoded_event(&event, None, ID, NOW, &context));
     assert_eq!(payload["logentry"]["formatted"], evil);
     assert_eq!(payload["tags"][evil], evil);
     assert_eq!(payload["extra"][evil], evil);

@@ -60,6 +60,7 @@ fn log_text(log: &Log<'_>, context: &SentryContext) -> String {
     let noted = bytes(&NotedLog {
         log,
         trace_id: trace().trace_id,
+        span_id: log.span_id,
         now: NOW,
     });
     let mut texts = LogTexts::default();
@@ -184,6 +185,7 @@ fn what_is_no_log_becomes_none() {
     let noted = bytes(&NotedLog {
         log: &log,
         trace_id: trace().trace_id,
+        span_id: log.span_id,
         now: NOW,
     });
     let mut texts = LogTexts::default();
