@@ -57,8 +57,7 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct ClientBuilder {
     dsn: Option<(String, &'static str)>,
     otlp: Option<[Option<SignalEnvironment>; SIGNALS]>,
-    /// `OTEL_SDK_DISABLED`: nothing is taken from the OpenTelemetry SDK.
-    #[cfg(feature = "opentelemetry")]
+    /// `OTEL_SDK_DISABLED`: no OTLP, and nothing is taken from the OpenTelemetry SDK.
     otel_disabled: bool,
     #[cfg(feature = "opentelemetry")]
     active_span: bool,
@@ -99,7 +98,6 @@ impl Default for ClientBuilder {
         Self {
             dsn: None,
             otlp: None,
-            #[cfg(feature = "opentelemetry")]
             otel_disabled: false,
             #[cfg(feature = "opentelemetry")]
             active_span: false,
@@ -162,10 +160,7 @@ impl ClientBuilder {
                 [Signal::Traces, Signal::Logs, Signal::Metrics].map(|signal| otlp.signal(signal).cloned()),
             );
         }
-        #[cfg(feature = "opentelemetry")]
-        {
-            self.otel_disabled = environment.otel_disabled;
-        }
+        self.otel_disabled = environment.otel_disabled;
         for (key, value) in environment.resource {
             self = self.resource_attribute(&key, &value);
         }
@@ -185,7 +180,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends OTLP over HTTP to `base`, to which `v1/traces` and so on are added.
+    /// Sends OTLP over HTTP to `base`, to which `v1/traces` and so on are added. `OTEL_SDK_DISABLED` in an environment that
+    /// was taken over wins.
     pub fn otlp_endpoint(mut self, base: &str) -> Self {
         self.otlp = Some([Signal::Traces, Signal::Logs, Signal::Metrics].map(|signal| {
             Some(SignalEnvironment {
@@ -393,8 +389,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// The first setting that is wrong, by its name or variable, and what would be right.
-    pub fn build(self) -> Result<Client, BuildError> {
+    pub fn build(mut self) -> Result<Client, BuildError> {
         self.check_ranges()?;
+        self.otlp = self.otlp.filter(|_| !self.otel_disabled);
         let mut destinations = Vec::new();
         let resource = self.encoded_resource();
         let scope = collected(|out| {

@@ -55,7 +55,8 @@ pub struct Environment {
     pub release: Option<String>,
     /// `SENTRY_ENVIRONMENT`.
     pub environment: Option<String>,
-    /// `OTEL_SDK_DISABLED`: true turns the OTLP side off.
+    /// `OTEL_SDK_DISABLED`: true turns the OTLP side off, and the drop-ins for that SDK; an endpoint that is set in code does
+    /// not turn it on again.
     pub otel_disabled: bool,
     /// The OTLP exporter's settings, `None` when the environment names only Sentry or turns OTLP off.
     pub otlp: Option<OtlpEnvironment>,
@@ -66,7 +67,8 @@ pub struct Environment {
     pub limits: RecordLimits,
     /// `OTEL_BSP_*` and `OTEL_BLRP_*`.
     pub batch: BatchEnvironment,
-    /// `OTEL_TRACES_SAMPLER_ARG` where `OTEL_TRACES_SAMPLER` is a ratio sampler: parts per million of traces kept.
+    /// `OTEL_TRACES_SAMPLER_ARG` where `OTEL_TRACES_SAMPLER` is a ratio sampler: parts per million of the traces begun here
+    /// that are kept. A span with a parent follows it, whatever the sampler's name.
     pub trace_ratio_ppm: Option<u32>,
     /// What was ignored and why, in the order of reading.
     pub warnings: Vec<Warning>,
@@ -181,7 +183,8 @@ impl Environment {
     /// start to send to `localhost:4318`.
     ///
     /// # Errors
-    /// When a variable asks for OTLP over gRPC.
+    /// When a variable asks for OTLP over gRPC for a signal that is not turned off: what a collector takes as gRPC is not
+    /// HTTP, so there is nothing to fall back on.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
         let mut reader = Reader {
             lookup: &lookup,
@@ -210,10 +213,10 @@ impl Environment {
         environment.batch = reader.batch();
         environment.trace_ratio_ppm = reader.trace_ratio();
         reader.asked = false;
-        let otlp = reader.otlp()?;
-        let wanted = reader.asked || environment.sentry_dsn.is_none();
-        if wanted && !environment.otel_disabled && otlp.signals.iter().any(Option::is_some) {
-            environment.otlp = Some(otlp);
+        if !environment.otel_disabled {
+            let otlp = reader.otlp()?;
+            let wanted = reader.asked || environment.sentry_dsn.is_none();
+            environment.otlp = Some(otlp).filter(|otlp| wanted && otlp.signals.iter().any(Option::is_some));
         }
         environment.warnings = reader.warnings;
         Ok(environment)
@@ -264,33 +267,25 @@ impl Reader<'_> {
         false
     }
 
-    /// A whole number from 0 to 2^31 - 1.
-    fn number(&mut self, name: &str) -> Option<u32> {
+    /// A whole number from `least` to 2^31 - 1; `what` it is, for the warning.
+    fn ranged(&mut self, name: &str, what: &str, least: u32) -> Option<u32> {
         let value = self.text(name)?;
-        let number = value
-            .parse::<u32>()
-            .ok()
-            .filter(|number| *number <= i32::MAX as u32);
+        let allowed = least..=i32::MAX as u32;
+        let number = value.parse().ok().filter(|number| allowed.contains(number));
         if number.is_none() {
-            self.warn(name, "is not a whole number from 0 to 2147483647; ignored");
+            let (least, most) = allowed.into_inner();
+            self.warn(name, format!("is not {what} from {least} to {most}; ignored"));
         }
         number
     }
 
-    /// Milliseconds; 0 means no limit.
-    fn timeout(&mut self, name: &str) -> Option<u32> {
-        let value = self.text(name)?;
-        let number = value
-            .parse::<u32>()
-            .ok()
-            .filter(|number| *number <= i32::MAX as u32);
-        if number.is_none() {
-            self.warn(
-                name,
-                "is not a number of milliseconds from 0 to 2147483647; ignored",
-            );
-        }
-        number
+    fn number(&mut self, name: &str) -> Option<u32> {
+        self.ranged(name, "a whole number", 0)
+    }
+
+    /// A time-out of 0 means no limit.
+    fn millis(&mut self, name: &str) -> Option<u32> {
+        self.ranged(name, "a number of milliseconds, without a unit,", 0)
     }
 
     fn compression(&mut self, name: &str) -> Option<Compression> {
@@ -361,11 +356,11 @@ impl Reader<'_> {
     fn batch(&mut self) -> BatchEnvironment {
         let mut batch = BatchEnvironment::default();
         for processor in ["OTEL_BSP", "OTEL_BLRP"] {
-            let delay = self.number(&format!("{processor}_SCHEDULE_DELAY"));
+            let delay = self.millis(&format!("{processor}_SCHEDULE_DELAY"));
             let delay = delay.map(|millis| Duration::from_millis(u64::from(millis)));
             batch.delay = [batch.delay, delay].into_iter().flatten().min();
             let name = format!("{processor}_MAX_EXPORT_BATCH_SIZE");
-            let size = self.number(&name).filter(|size| *size > 0);
+            let size = self.ranged(&name, "a number of records", 1);
             batch.max_records = [batch.max_records, size].into_iter().flatten().min();
             for (suffix, problem) in [
                 (
@@ -390,8 +385,15 @@ impl Reader<'_> {
     fn trace_ratio(&mut self) -> Option<u32> {
         const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
         const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
-        let sampler = self.text(SAMPLER)?;
-        match sampler.to_ascii_lowercase().as_str() {
+        let sampler = self.text(SAMPLER)?.to_ascii_lowercase();
+        if matches!(sampler.as_str(), "always_on" | "always_off" | "traceidratio") {
+            self.warn(
+                SAMPLER,
+                "decides against parents, which this client does not: spans with a parent follow it, and the rest is as \
+                 with `parentbased_` before the name",
+            );
+        }
+        match sampler.as_str() {
             "always_on" | "parentbased_always_on" => None,
             "always_off" | "parentbased_always_off" => Some(0),
             "traceidratio" | "parentbased_traceidratio" => {
@@ -421,7 +423,7 @@ impl Reader<'_> {
 
     fn otlp(&mut self) -> Result<OtlpEnvironment, EnvironmentError> {
         let base_headers = self.headers("OTEL_EXPORTER_OTLP_HEADERS");
-        let base_timeout = self.timeout("OTEL_EXPORTER_OTLP_TIMEOUT");
+        let base_timeout = self.millis("OTEL_EXPORTER_OTLP_TIMEOUT");
         let base_compression = self.compression("OTEL_EXPORTER_OTLP_COMPRESSION");
         let base_endpoint = self.text("OTEL_EXPORTER_OTLP_ENDPOINT");
         let base_certificate = self.text("OTEL_EXPORTER_OTLP_CERTIFICATE");
@@ -447,7 +449,18 @@ impl Reader<'_> {
                     "OTEL_EXPORTER_OTLP_ENDPOINT",
                 ),
             };
-            let millis = self.timeout(&own("TIMEOUT")).or(base_timeout);
+            if is_port_of_grpc(&endpoint)
+                && !self
+                    .warnings
+                    .iter()
+                    .any(|known| known.variable == endpoint_variable)
+            {
+                self.warn(
+                    endpoint_variable,
+                    "names port 4317, where collectors take gRPC; this client speaks HTTP, which they take on port 4318",
+                );
+            }
+            let millis = self.millis(&own("TIMEOUT")).or(base_timeout);
             let timeout = match millis {
                 Some(0) => None,
                 Some(millis) => Some(Duration::from_millis(u64::from(millis))),
@@ -513,6 +526,10 @@ impl Reader<'_> {
 pub fn signal_url(base: &str, signal: Signal) -> String {
     let slash = if base.ends_with('/') { "" } else { "/" };
     format!("{base}{slash}v1/{}", signal.as_str())
+}
+
+fn is_port_of_grpc(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| url.port() == Some(4317))
 }
 
 const fn own_endpoint_name(signal: Signal) -> &'static str {

@@ -254,6 +254,41 @@ fn grpc_is_refused_with_the_variable_and_the_fix() {
 }
 
 #[test]
+fn what_is_turned_off_may_ask_for_the_impossible() {
+    for (variable, value) in [("OTEL_SDK_DISABLED", "true"), ("OTEL_CONFIG_FILE", "/otel.yaml")] {
+        let environment = read(&[
+            (variable, value),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc"),
+        ]);
+        assert!(environment.is_ok(), "{variable}");
+    }
+    let off = ["TRACES", "LOGS", "METRICS"].map(|signal| format!("OTEL_{signal}_EXPORTER"));
+    let mut variables = vec![("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+    variables.extend(off.iter().map(|name| (name.as_str(), "none")));
+    assert_eq!(read(&variables).unwrap().otlp, None);
+}
+
+#[test]
+fn the_port_of_grpc_is_warned_of() {
+    let variable = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let warns = |url: &str| warned(&read(&[(variable, url)]).unwrap(), variable);
+    assert!(warns("http://localhost:4317"));
+    assert!(warns("https://collector:4317/"));
+    assert!(!warns("http://localhost:4318"));
+    assert!(!warns("http://localhost:43170"));
+    let environment = read(&[
+        (variable, "http://c:4317"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://[::1]:4317/v1/logs"),
+    ])
+    .unwrap();
+    assert_eq!(environment.warnings.len(), 2, "once for each variable");
+    assert!(environment.otlp.is_some(), "it may be a proxy that takes both");
+    let problem = &environment.warnings[0].problem;
+    assert!(problem.contains("4318") && !problem.contains("//c"), "{problem}");
+}
+
+#[test]
 fn exporters_can_be_turned_off_per_signal() {
     let environment = read(&[
         ("OTEL_LOGS_EXPORTER", "none"),
@@ -304,6 +339,24 @@ fn the_shorter_delay_and_the_smaller_batch_hold_for_both() {
 }
 
 #[test]
+fn batches_of_nothing_are_ignored_with_a_warning() {
+    let environment = read(&[
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "-5"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+    ])
+    .unwrap();
+    assert_eq!(environment.batch, BatchEnvironment::default());
+    for variable in [
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+        "OTEL_BSP_SCHEDULE_DELAY",
+    ] {
+        assert!(warned(&environment, variable), "{variable}");
+    }
+}
+
+#[test]
 fn ratio_samplers_give_a_rate_and_others_a_warning() {
     let ratio = |sampler: &str, argument: &str| {
         read(&[
@@ -318,6 +371,16 @@ fn ratio_samplers_give_a_rate_and_others_a_warning() {
     assert_eq!(ratio("always_off", "0.5"), Some(0));
     assert_eq!(ratio("traceidratio", "nan"), None);
     assert_eq!(ratio("traceidratio", "2"), None);
-    let environment = read(&[("OTEL_TRACES_SAMPLER", "jaeger_remote")]).unwrap();
-    assert!(warned(&environment, "OTEL_TRACES_SAMPLER"));
+    // Nobody here decides against a parent, which the names without `parentbased` ask for.
+    for (sampler, warns) in [
+        ("jaeger_remote", true),
+        ("traceidratio", true),
+        ("always_on", true),
+        ("always_off", true),
+        ("parentbased_traceidratio", false),
+        ("ParentBased_Always_On", false),
+    ] {
+        let environment = read(&[("OTEL_TRACES_SAMPLER", sampler)]).unwrap();
+        assert_eq!(warned(&environment, "OTEL_TRACES_SAMPLER"), warns, "{sampler}");
+    }
 }

@@ -6,7 +6,7 @@ use opentelemetry::trace::{Span as _, SpanBuilder, Tracer as _, TracerProvider a
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use surgetank::environment::Environment;
+use surgetank::environment::{Environment, EnvironmentError};
 use surgetank::opentelemetry::{LogProcessor, Sampler, SpanProcessor};
 use surgetank::{Client, ClientBuilder};
 
@@ -23,11 +23,13 @@ fn client(server: &Server, variables: &[(&str, &str)]) -> Client {
             .find(|(variable, _)| *variable == name)
             .map(|(_, value)| (*value).to_owned()),
     });
+    builder(environment).build().expect("a client")
+}
+
+fn builder(environment: Result<Environment, EnvironmentError>) -> ClientBuilder {
     ClientBuilder::default()
         .with_environment(environment.expect("nothing impossible"))
         .environment_proxies(false)
-        .build()
-        .expect("a client")
 }
 
 #[test]
@@ -78,6 +80,15 @@ fn a_disabled_sdk_records_nothing() {
     let dsn = server.dsn();
     let both = [("OTEL_SDK_DISABLED", "true"), ("SENTRY_DSN", dsn.as_str())];
     records_nothing(&server, &client(&server, &both));
+}
+
+/// The SDK itself does not look at the variable.
+#[test]
+fn an_endpoint_in_the_program_does_not_enable_a_disabled_sdk() {
+    let server = Server::start(|_, _| Reply::ok());
+    let disabled = Environment::read(|name| (name == "OTEL_SDK_DISABLED").then(|| "true".to_owned()));
+    let client = builder(disabled).otlp_endpoint(&server.url("")).build();
+    records_nothing(&server, &client.expect("a client"));
 }
 
 fn records_nothing(server: &Server, client: &Client) {
