@@ -1,4 +1,33 @@
-/* surgetank: telemetry delivery that never blocks, never grows and never loses silently.
+/* surgetank: telemetry delivery that never blocks, never grows and never loses silently. For C99 and C++.
+ *
+ *   surgetank_options options = {0};
+ *   options.size = sizeof options;
+ *   options.sentry_dsn = dsn;
+ *   char problem[256];
+ *   surgetank_client *client = surgetank_init(&options, problem, sizeof problem);
+ *   surgetank_record_envelope(client, envelope, length);
+ *   surgetank_close(client, 2000, NULL);
+ *   surgetank_free(client);
+ *
+ * Ownership: surgetank_init gives a client, which is the caller's until surgetank_free. A client lives as long as the
+ * program mostly; there may be several. What any other pointer points to stays the caller's: it is read or written
+ * during the call, and not kept.
+ *
+ * Threads: every call may be made on any thread, and on several at once with the same client, without a lock around it. Only
+ * surgetank_free needs that no other call with the client is going on or follows.
+ *
+ * Blocking: recording waits for nobody and allocates nothing. surgetank_flush and surgetank_close wait as long as they are
+ * told and no longer, surgetank_free two seconds at most.
+ *
+ * Signals: the calls that record may be made in signal handlers, once surgetank_start has been called; no other may.
+ *
+ * fork: the child goes on with the same pointer, with memory and a thread of its own from its first record. What the
+ * parent recorded stays the parent's to deliver, and a limit that a server told the parent the child hears of from the
+ * server. Parent and child each free the client.
+ *
+ * Units: sizes are in bytes, times in milliseconds. Texts are UTF-8 and end with a zero byte.
+ *
+ * A null client is an error that the call returns, not a crash. No call throws, and none ends the program.
  *
  * Made from host-native/capi/src/lib.rs; changes belong there. */
 
@@ -50,12 +79,13 @@
 #define SURGETANK_METRICS 2
 
 /**
- * A client. Opaque.
+ * A client. Opaque; of `surgetank_init`, until `surgetank_free`.
  */
 typedef struct surgetank_client surgetank_client;
 
 /**
- * Settings. Zero or null stands for the default everywhere.
+ * Settings. Zero or null stands for the default everywhere, so set all of it to zero first. Not needed after
+ * `surgetank_init`.
  */
 typedef struct surgetank_options {
   /**
@@ -87,9 +117,15 @@ typedef struct surgetank_options {
    */
   size_t memory_bytes;
   /**
-   * True to take what is not set here from `SENTRY_*` and `OTEL_*` variables.
+   * True to take what is not set here from `SENTRY_*` and `OTEL_*` variables. What of them was ignored, and why, is
+   * in `warnings` of the status.
    */
   bool from_environment;
+  /**
+   * True to write what happens (refused requests, retries, health) to standard error, a few lines in ten seconds at
+   * most.
+   */
+  bool debug;
 } surgetank_options;
 
 /**
@@ -113,19 +149,31 @@ extern "C" {
 /**
  * Makes a client. Nothing is sent and no thread is started before the first record.
  *
- * Null when a setting is wrong; then `message` (unless it is null) holds what was wrong and what would be right, cut to
- * `message_size` bytes with the terminating zero.
+ * Gives a client that is to be freed with `surgetank_free`. Null when a setting is wrong; then `message` (unless it is null)
+ * holds what was wrong and what would be right, cut to `message_size` bytes with the terminating zero. 256 are enough.
  *
  * # Safety
- * `options` points to a `surgetank_options` whose strings end with a zero byte; `message` to `message_size` bytes that
- * may be written.
+ * `options` points to a `surgetank_options` of the size that it names, whose strings end with a zero byte; `message` to
+ * `message_size` bytes that may be written.
  */
 struct surgetank_client *surgetank_init(const struct surgetank_options *options,
                                         char *message,
                                         size_t message_size);
 
 /**
- * Records a ready-made Sentry envelope.
+ * Starts the client's thread if it does not run, which the first record does otherwise: for programs that record in signal
+ * handlers, where no thread can be started. True when it runs.
+ *
+ * # Safety
+ * `client` came from `surgetank_init` and was not freed.
+ */
+bool surgetank_start(const struct surgetank_client *client);
+
+/**
+ * Records a ready-made Sentry envelope: `SURGETANK_QUEUED`, `SURGETANK_DROPPED` (it was counted; without a DSN, nothing is),
+ * or one of the errors, which are negative.
+ *
+ * It is copied. Its `event_id` is what Sentry tells doubles by, so each envelope needs its own.
  *
  * # Safety
  * `client` came from `surgetank_init` and was not freed; `envelope` points to `length` bytes.
@@ -136,7 +184,7 @@ int32_t surgetank_record_envelope(const struct surgetank_client *client,
 
 /**
  * Records a ready-made OTLP export request in protobuf: `signal` is one of `SURGETANK_TRACES`, `SURGETANK_LOGS`,
- * `SURGETANK_METRICS`. It is checked to its last byte.
+ * `SURGETANK_METRICS`. It is checked to its last byte, and copied. Returns what `surgetank_record_envelope` does.
  *
  * # Safety
  * `client` came from `surgetank_init` and was not freed; `request` points to `length` bytes.
@@ -148,9 +196,11 @@ int32_t surgetank_record_otlp(const struct surgetank_client *client,
 
 /**
  * Writes how the client is doing as JSON, with a terminating zero, and returns the bytes that it takes without that zero.
- * When `size` is not larger than that, nothing is written: call again with more room. 0 when `client` is null.
+ * When `size` is not larger than that, nothing is written: call again with more room, and as figures grow meanwhile, with
+ * some to spare. 0 when `client` is null.
  *
- * Waits for up-to-date figures for 20 ms at most.
+ * Waits for up-to-date figures for 20 ms at most, and allocates. For every category `totals` says what was recorded,
+ * delivered and dropped, and `totals.reasons` why.
  *
  * # Safety
  * `client` came from `surgetank_init` and was not freed; `text` points to `size` bytes that may be written, or is null.
@@ -160,8 +210,8 @@ size_t surgetank_status(const struct surgetank_client *client,
                         size_t size);
 
 /**
- * Sends what was recorded before now, and waits for that at most `timeout_ms`. True when nothing of it is left;
- * otherwise `left` (unless it is null) says how much is.
+ * Sends what was recorded before now, and waits for that at most `timeout_ms` milliseconds; 0 to wait for nothing. True
+ * when nothing of it is left. `left` (unless it is null) says how much is.
  *
  * # Safety
  * `client` came from `surgetank_init` and was not freed; `left` may be written, or is null.
@@ -171,8 +221,9 @@ bool surgetank_flush(const struct surgetank_client *client,
                      struct surgetank_left *left);
 
 /**
- * Takes nothing more, sends what is queued for at most `timeout_ms`, and drops and counts the rest. True when nothing was
- * left; otherwise `left` (unless it is null) says how much was. The client has to be freed all the same.
+ * Takes nothing more, sends what is queued for at most `timeout_ms` milliseconds, and drops and counts the rest. True when
+ * nothing was left; `left` (unless it is null) says how much was. It holds for every thread. A second call is allowed,
+ * and can only bring the end forward. The client has to be freed all the same.
  *
  * # Safety
  * `client` came from `surgetank_init` and was not freed; `left` may be written, or is null.
@@ -182,7 +233,8 @@ bool surgetank_close(const struct surgetank_client *client,
                      struct surgetank_left *left);
 
 /**
- * Frees a client; one that was not closed is closed first, within two seconds. Null is nothing to do.
+ * Frees a client; one that was not closed is closed first, within two seconds. Null is nothing to do. A client that is
+ * freed twice, or used afterwards, is as bad as with `free`.
  *
  * # Safety
  * `client` came from `surgetank_init`, was not freed, and no other thread is in a call with it.

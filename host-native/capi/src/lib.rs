@@ -11,7 +11,8 @@
 //!
 //! What holds for the Rust client holds here: recording never blocks and never allocates, it may happen on any thread,
 //! in signal handlers and after `fork`; flushing and closing keep their deadlines. No call unwinds into its caller, no
-//! call keeps a pointer it was given, and a null pointer is an error, not a crash.
+//! call keeps a pointer it was given, and a null pointer is an error, not a crash. The head of `include/surgetank.h` says it
+//! for those who write C: ownership, threads, signals, fork, units.
 
 use core::ffi::{CStr, c_char};
 use core::slice;
@@ -40,7 +41,8 @@ pub const SURGETANK_LOGS: u32 = 1;
 /// OTLP metrics (`ExportMetricsServiceRequest`).
 pub const SURGETANK_METRICS: u32 = 2;
 
-/// Settings. Zero or null stands for the default everywhere.
+/// Settings. Zero or null stands for the default everywhere, so set all of it to zero first. Not needed after
+/// `surgetank_init`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -58,11 +60,15 @@ pub struct Options {
     pub service_name: *const c_char,
     /// Memory for records in bytes: 64 KiB to 1 GiB, default 4 MiB.
     pub memory_bytes: usize,
-    /// True to take what is not set here from `SENTRY_*` and `OTEL_*` variables.
+    /// True to take what is not set here from `SENTRY_*` and `OTEL_*` variables. What of them was ignored, and why, is
+    /// in `warnings` of the status.
     pub from_environment: bool,
+    /// True to write what happens (refused requests, retries, health) to standard error, a few lines in ten seconds at
+    /// most.
+    pub debug: bool,
 }
 
-/// A client. Opaque.
+/// A client. Opaque; of `surgetank_init`, until `surgetank_free`.
 #[derive(Debug)]
 pub struct Client {
     client: surgetank::Client,
@@ -80,12 +86,12 @@ pub struct Left {
 
 /// Makes a client. Nothing is sent and no thread is started before the first record.
 ///
-/// Null when a setting is wrong; then `message` (unless it is null) holds what was wrong and what would be right, cut to
-/// `message_size` bytes with the terminating zero.
+/// Gives a client that is to be freed with `surgetank_free`. Null when a setting is wrong; then `message` (unless it is null)
+/// holds what was wrong and what would be right, cut to `message_size` bytes with the terminating zero. 256 are enough.
 ///
 /// # Safety
-/// `options` points to a `surgetank_options` whose strings end with a zero byte; `message` to `message_size` bytes that
-/// may be written.
+/// `options` points to a `surgetank_options` of the size that it names, whose strings end with a zero byte; `message` to
+/// `message_size` bytes that may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn surgetank_init(
     options: *const Options,
@@ -93,13 +99,15 @@ pub unsafe extern "C" fn surgetank_init(
     message_size: usize,
 ) -> *mut Client {
     let built = guarded(Err("a bug in surgetank_init".to_owned()), || {
-        // SAFETY: as the caller promises; a null pointer gives `None`.
-        let options = unsafe { options.as_ref() }.ok_or("options is a null pointer")?;
-        if options.size != size_of::<Options>() {
+        if options.is_null() {
+            return Err("options is a null pointer".to_owned());
+        }
+        // SAFETY: as the caller promises, and this is all that is read of a structure of another size.
+        if unsafe { (&raw const (*options).size).read() } != size_of::<Options>() {
             return Err("options.size is not sizeof(surgetank_options)".to_owned());
         }
         // SAFETY: as the caller promises.
-        let builder = unsafe { configured(options) }?;
+        let builder = unsafe { configured(&options.read()) }?;
         builder.build().map_err(|error| error.to_string())
     });
     match built {
@@ -112,7 +120,24 @@ pub unsafe extern "C" fn surgetank_init(
     }
 }
 
-/// Records a ready-made Sentry envelope.
+/// Starts the client's thread if it does not run, which the first record does otherwise: for programs that record in signal
+/// handlers, where no thread can be started. True when it runs.
+///
+/// # Safety
+/// `client` came from `surgetank_init` and was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn surgetank_start(client: *const Client) -> bool {
+    // SAFETY: as the caller promises.
+    let Some(client) = (unsafe { client.as_ref() }) else {
+        return false;
+    };
+    guarded(false, || client.client.start())
+}
+
+/// Records a ready-made Sentry envelope: `SURGETANK_QUEUED`, `SURGETANK_DROPPED` (it was counted; without a DSN, nothing is),
+/// or one of the errors, which are negative.
+///
+/// It is copied. Its `event_id` is what Sentry tells doubles by, so each envelope needs its own.
 ///
 /// # Safety
 /// `client` came from `surgetank_init` and was not freed; `envelope` points to `length` bytes.
@@ -134,7 +159,7 @@ pub unsafe extern "C" fn surgetank_record_envelope(
 }
 
 /// Records a ready-made OTLP export request in protobuf: `signal` is one of `SURGETANK_TRACES`, `SURGETANK_LOGS`,
-/// `SURGETANK_METRICS`. It is checked to its last byte.
+/// `SURGETANK_METRICS`. It is checked to its last byte, and copied. Returns what `surgetank_record_envelope` does.
 ///
 /// # Safety
 /// `client` came from `surgetank_init` and was not freed; `request` points to `length` bytes.
@@ -163,9 +188,11 @@ pub unsafe extern "C" fn surgetank_record_otlp(
 }
 
 /// Writes how the client is doing as JSON, with a terminating zero, and returns the bytes that it takes without that zero.
-/// When `size` is not larger than that, nothing is written: call again with more room. 0 when `client` is null.
+/// When `size` is not larger than that, nothing is written: call again with more room, and as figures grow meanwhile, with
+/// some to spare. 0 when `client` is null.
 ///
-/// Waits for up-to-date figures for 20 ms at most.
+/// Waits for up-to-date figures for 20 ms at most, and allocates. For every category `totals` says what was recorded,
+/// delivered and dropped, and `totals.reasons` why.
 ///
 /// # Safety
 /// `client` came from `surgetank_init` and was not freed; `text` points to `size` bytes that may be written, or is null.
@@ -175,9 +202,7 @@ pub unsafe extern "C" fn surgetank_status(client: *const Client, text: *mut c_ch
     let Some(client) = (unsafe { client.as_ref() }) else {
         return 0;
     };
-    let json = guarded(Vec::new(), || {
-        serde_json::to_vec(&client.client.status()).unwrap_or_default()
-    });
+    let json = guarded(Vec::new(), || described(&client.client));
     if !text.is_null() && json.len() < size {
         // SAFETY: as the caller promises, there is room for the text and its zero.
         unsafe {
@@ -188,8 +213,8 @@ pub unsafe extern "C" fn surgetank_status(client: *const Client, text: *mut c_ch
     json.len()
 }
 
-/// Sends what was recorded before now, and waits for that at most `timeout_ms`. True when nothing of it is left;
-/// otherwise `left` (unless it is null) says how much is.
+/// Sends what was recorded before now, and waits for that at most `timeout_ms` milliseconds; 0 to wait for nothing. True
+/// when nothing of it is left. `left` (unless it is null) says how much is.
 ///
 /// # Safety
 /// `client` came from `surgetank_init` and was not freed; `left` may be written, or is null.
@@ -203,8 +228,9 @@ pub unsafe extern "C" fn surgetank_flush(client: *const Client, timeout_ms: u64,
     }
 }
 
-/// Takes nothing more, sends what is queued for at most `timeout_ms`, and drops and counts the rest. True when nothing was
-/// left; otherwise `left` (unless it is null) says how much was. The client has to be freed all the same.
+/// Takes nothing more, sends what is queued for at most `timeout_ms` milliseconds, and drops and counts the rest. True when
+/// nothing was left; `left` (unless it is null) says how much was. It holds for every thread. A second call is allowed,
+/// and can only bring the end forward. The client has to be freed all the same.
 ///
 /// # Safety
 /// `client` came from `surgetank_init` and was not freed; `left` may be written, or is null.
@@ -218,7 +244,8 @@ pub unsafe extern "C" fn surgetank_close(client: *const Client, timeout_ms: u64,
     }
 }
 
-/// Frees a client; one that was not closed is closed first, within two seconds. Null is nothing to do.
+/// Frees a client; one that was not closed is closed first, within two seconds. Null is nothing to do. A client that is
+/// freed twice, or used afterwards, is as bad as with `free`.
 ///
 /// # Safety
 /// `client` came from `surgetank_init`, was not freed, and no other thread is in a call with it.
@@ -236,18 +263,28 @@ unsafe fn finish(
     work: impl FnOnce(&surgetank::Client) -> FlushReport,
 ) -> bool {
     // SAFETY: as the caller promises.
-    let Some(client) = (unsafe { client.as_ref() }) else {
-        return false;
-    };
-    let report = guarded(FlushReport::default(), || work(&client.client));
-    // SAFETY: as the caller promises.
-    if let Some(left) = unsafe { left.as_mut() } {
-        *left = Left {
+    let report = unsafe { client.as_ref() }.map_or_else(FlushReport::default, |client| {
+        guarded(FlushReport::default(), || work(&client.client))
+    });
+    if !left.is_null() {
+        let report = Left {
             quantity: report.left().map(|(_, quantity)| quantity).sum(),
             intake_bytes: report.intake_bytes,
         };
+        // SAFETY: as the caller promises.
+        unsafe { left.write(report) };
     }
     report.complete
+}
+
+/// The status, and what was ignored of the environment.
+fn described(client: &surgetank::Client) -> Vec<u8> {
+    let Ok(serde_json::Value::Object(mut members)) = serde_json::to_value(client.status()) else {
+        return Vec::new();
+    };
+    let warnings = client.warnings().iter().map(ToString::to_string);
+    members.insert("warnings".to_owned(), warnings.collect());
+    serde_json::to_vec(&members).unwrap_or_default()
 }
 
 /// The settings; an error names the one that is no text.
@@ -282,6 +319,9 @@ unsafe fn configured(options: &Options) -> Result<ClientBuilder, String> {
     }
     if options.memory_bytes > 0 {
         builder = builder.memory(options.memory_bytes);
+    }
+    if options.debug {
+        builder = builder.debug(true);
     }
     Ok(builder)
 }

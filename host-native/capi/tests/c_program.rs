@@ -46,12 +46,41 @@ fn libraries() -> PathBuf {
     target.join("debug")
 }
 
-fn compile(source: &Path, libraries: &Path, link: &[&str], program: &str) -> PathBuf {
+/// A compiler, the standard it is held to, and what installs it.
+struct Language {
+    variable: &'static str,
+    compiler: &'static str,
+    standard: &'static str,
+    mend: &'static str,
+}
+
+const C: Language = Language {
+    variable: "CC",
+    compiler: "cc",
+    standard: "-std=c11",
+    mend: "install a C compiler: apt-get install gcc libc6-dev",
+};
+
+const CPP: Language = Language {
+    variable: "CXX",
+    compiler: "c++",
+    standard: "-std=c++11",
+    mend: "install a C++ compiler: apt-get install g++",
+};
+
+fn compile(language: &Language, source: &Path, libraries: &Path, link: &[&str], program: &str) -> PathBuf {
     let program = libraries.join(program);
-    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let compiler = std::env::var_os(language.variable).unwrap_or_else(|| language.compiler.into());
     run(
         Command::new(compiler)
-            .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
+            .args([
+                language.standard,
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-pedantic",
+                "-I",
+            ])
             .arg(Path::new(MANIFEST).join("include"))
             .arg(source)
             .arg("-L")
@@ -59,7 +88,7 @@ fn compile(source: &Path, libraries: &Path, link: &[&str], program: &str) -> Pat
             .args(link)
             .arg("-o")
             .arg(&program),
-        "install a C compiler: apt-get install gcc libc6-dev",
+        language.mend,
     );
     program
 }
@@ -68,9 +97,9 @@ fn compile(source: &Path, libraries: &Path, link: &[&str], program: &str) -> Pat
 fn the_example_delivers_with_either_library() {
     let libraries = libraries();
     let example = root().join("examples/c/main.c");
-    let shared = compile(&example, &libraries, &["-lsurgetank_c"], "c_example_shared");
+    let shared = compile(&C, &example, &libraries, &["-lsurgetank_c"], "c_example_shared");
     let archive = ["-l:libsurgetank_c.a", "-lpthread", "-ldl", "-lm", "-lgcc_s"];
-    let linked = compile(&example, &libraries, &archive, "c_example_static");
+    let linked = compile(&C, &example, &libraries, &archive, "c_example_static");
     for program in [shared, linked] {
         let server = Server::start(|_, _| Reply::ok());
         let output = run(
@@ -103,13 +132,72 @@ fn the_example_delivers_with_either_library() {
 fn misuse_is_an_error_and_not_a_crash() {
     let libraries = libraries();
     let source = Path::new(MANIFEST).join("tests/misuse.c");
-    let program = compile(&source, &libraries, &["-lsurgetank_c"], "c_misuse");
+    let program = compile(&C, &source, &libraries, &["-lsurgetank_c"], "c_misuse");
     run(
         Command::new(program)
             .env_clear()
             .env("LD_LIBRARY_PATH", &libraries),
         "",
     );
+}
+
+/// The messages of the events that arrived, sorted.
+fn messages(server: &Server) -> Vec<String> {
+    let requests = server.requests();
+    let items = requests
+        .iter()
+        .flat_map(|request| envelope::parse(&request.body).items);
+    let events = items.filter(|item| item.kind() == "event");
+    let mut messages: Vec<String> = events
+        .map(|event| event.json()["message"].as_str().expect("a text").to_owned())
+        .collect();
+    messages.sort_unstable();
+    messages
+}
+
+#[test]
+fn threads_and_children_deliver_everything_once() {
+    let libraries = libraries();
+    let source = Path::new(MANIFEST).join("tests/threads_and_fork.c");
+    let program = compile(
+        &C,
+        &source,
+        &libraries,
+        &["-lsurgetank_c", "-lpthread"],
+        "c_threads",
+    );
+    let server = Server::start(|_, _| Reply::ok());
+    run(
+        Command::new(program)
+            .env_clear()
+            .env("LD_LIBRARY_PATH", &libraries)
+            .env("SENTRY_DSN", server.dsn()),
+        "",
+    );
+    let mut expected: Vec<String> = (0..200).map(|number| format!("thread {number}")).collect();
+    expected.extend(["parent 0".to_owned(), "child 0".to_owned()]);
+    expected.sort_unstable();
+    assert_eq!(messages(&server), expected);
+}
+
+#[test]
+fn cpp_takes_the_header_and_the_status_has_the_warnings() {
+    let libraries = libraries();
+    let source = Path::new(MANIFEST).join("tests/owner.cpp");
+    let program = compile(&CPP, &source, &libraries, &["-lsurgetank_c"], "cpp_owner");
+    let server = Server::start(|_, _| Reply::ok());
+    let output = run(
+        Command::new(program)
+            .env_clear()
+            .env("LD_LIBRARY_PATH", &libraries)
+            .env("SENTRY_DSN", server.dsn())
+            .env("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        "",
+    );
+    assert_eq!(messages(&server), ["from C++"]);
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the status is JSON");
+    let warning = status["warnings"][0].as_str().expect("a text");
+    assert!(warning.starts_with("OTEL_BSP_MAX_QUEUE_SIZE: "), "{warning}");
 }
 
 #[test]

@@ -42,6 +42,10 @@ int main(void) {
     EXPECT(surgetank_status(NULL, problem, sizeof problem) == 0);
     EXPECT(!surgetank_flush(NULL, 10, NULL));
     EXPECT(!surgetank_close(NULL, 10, NULL));
+    surgetank_left left;
+    memset(&left, 0xff, sizeof left);
+    EXPECT(!surgetank_flush(NULL, 10, &left) && left.quantity == 0 && left.intake_bytes == 0);
+    EXPECT(!surgetank_start(NULL));
     surgetank_free(NULL);
 
     /* With one that has somewhere to send to, where nobody listens. */
@@ -62,8 +66,8 @@ int main(void) {
 
     const char *event = "{}\n{\"type\":\"event\"}\n{}\n";
     EXPECT(surgetank_record_envelope(client, (const uint8_t *)event, strlen(event)) == SURGETANK_QUEUED);
-    surgetank_left left;
     EXPECT(!surgetank_close(client, 0, &left));
+    surgetank_close(client, 0, &left);
     EXPECT(surgetank_record_envelope(client, (const uint8_t *)event, strlen(event)) == SURGETANK_DROPPED);
     surgetank_free(client);
     return failures;
