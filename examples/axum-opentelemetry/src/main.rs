@@ -52,9 +52,6 @@ fn run() -> Result<bool, Box<dyn Error>> {
     if let Some(collector) = &collector {
         builder = builder.otlp_endpoint(&collector.url());
     }
-    for warning in builder.warnings() {
-        eprintln!("{warning}");
-    }
     let client = builder.build()?;
     let telemetry = Telemetry::start(&client)?;
 

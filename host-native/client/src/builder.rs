@@ -90,6 +90,7 @@ pub struct ClientBuilder {
     accept_invalid_certs: bool,
     seed: Option<[u64; 3]>,
     diagnostics: Option<DiagnosticCallback>,
+    debug: bool,
     warnings: Vec<Warning>,
 }
 
@@ -129,6 +130,7 @@ impl Default for ClientBuilder {
             accept_invalid_certs: false,
             seed: None,
             diagnostics: None,
+            debug: false,
             warnings: Vec::new(),
         }
     }
@@ -373,8 +375,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Writes diagnostics to standard error, in place of a callback.
+    /// Writes diagnostics to standard error, in place of a callback, and [warnings](Client::warnings) when the client is
+    /// built.
     pub fn debug(mut self, on: bool) -> Self {
+        self.debug = on;
         self.diagnostics = on.then(|| Arc::new(diagnostics::to_stderr) as DiagnosticCallback);
         self
     }
@@ -392,6 +396,9 @@ impl ClientBuilder {
     pub fn build(mut self) -> Result<Client, BuildError> {
         self.check_ranges()?;
         self.otlp = self.otlp.filter(|_| !self.otel_disabled);
+        if self.debug {
+            self.warnings.iter().for_each(diagnostics::line_to_stderr);
+        }
         let mut destinations = Vec::new();
         let resource = self.encoded_resource();
         let scope = collected(|out| {

@@ -269,9 +269,14 @@ impl Diagnostics {
 
 /// Writes each diagnostic as a line to standard error.
 pub(crate) fn to_stderr(diagnostic: &Diagnostic) {
+    line_to_stderr(diagnostic);
+}
+
+/// Writes a line to standard error.
+pub(crate) fn line_to_stderr(news: &impl fmt::Display) {
     use std::io::Write as _;
     // Nobody can be told that standard error does not work.
-    let _ = writeln!(std::io::stderr(), "surgetank: {diagnostic}");
+    let _ = writeln!(std::io::stderr(), "surgetank: {news}");
 }
 
 #[cfg(test)]

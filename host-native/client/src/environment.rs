@@ -10,7 +10,8 @@
 //! - `OTEL_EXPORTER_OTLP_<SIGNAL>_X` wins over `OTEL_EXPORTER_OTLP_X`;
 //! - when `OTEL_CONFIG_FILE` is set, every other `OTEL_*` variable is ignored.
 //!
-//! Warnings are collected, never printed: telemetry settings are no reason to write to somebody's terminal. Neither
+//! Warnings are collected, and printed only with [`ClientBuilder::debug`](crate::ClientBuilder::debug): telemetry settings
+//! are no reason to write to somebody's terminal. Neither
 //! warnings nor errors ever repeat a value, which may hold a key or a token; they name the variable and the fix.
 
 use core::fmt;

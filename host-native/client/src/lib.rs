@@ -47,7 +47,10 @@
 //!
 //! Without an SDK, a [`Client`] has its own calls: [`Client::event`], [`Client::transaction`], [`Client::log`],
 //! [`Client::session`], [`Client::check_in`], [`Client::otlp_span`], [`Client::otlp_log`]; and it takes what others
-//! encoded: [`Client::envelope`], [`Client::item`], [`Client::otlp_request`].
+//! encoded: [`Client::envelope`], [`Client::item`], [`Client::otlp_request`]. Programs in C and C++ have the crate
+//! `surgetank-capi`.
+//!
+//! To see that it works, [`ClientBuilder::debug`] writes refused requests, retries and ignored variables to standard error.
 //!
 //! # What to rely on
 //!
