@@ -112,7 +112,14 @@ fn logs_and_metrics_of_the_crate_belong_to_the_span_that_is_active() {
     let provider = SdkTracerProvider::builder().build();
     let capture = |name: &'static str| {
         Hub::run(Arc::clone(&hub), || {
-            sentry::logger_info!(tag = 1, "{}", name);
+            Hub::current().capture_log(sentry::protocol::Log {
+                level: sentry::protocol::LogLevel::Info,
+                body: name.to_owned(),
+                trace_id: None,
+                timestamp: std::time::UNIX_EPOCH,
+                severity_number: None,
+                attributes: [("tag".to_owned(), 1.into())].into(),
+            });
             sentry::metrics::counter(name, 1).capture();
         });
     };
