@@ -34,6 +34,9 @@ use surgetank::{Client, Compression};
 
 use servers::Servers;
 
+/// Version of the program.
+const RELEASE: &str = "shop@1.4.2";
+
 /// Requests that the service serves before it ends.
 const REQUESTS: u64 = 50;
 
@@ -55,13 +58,15 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let transport = SentryTransport::new(
         Client::builder()
             .otlp_endpoint(&servers.collector())
+            // Of the transactions; the options below are of the errors.
+            .release(RELEASE)
             // The servers of this example read no compressed bodies.
             .compression(Compression::None),
     );
     let guard = sentry::init(
         sentry::ClientOptions::new()
             .dsn(servers.dsn().as_str())
-            .release("shop@1.4.2")
+            .release(RELEASE)
             .add_integration(ActiveSpan)
             .transport(transport.clone()),
     );
