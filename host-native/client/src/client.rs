@@ -46,7 +46,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// a protocol that has no destination is not counted: the call returns `Dropped(Ignored)`.
 ///
 /// **After `fork`** the child gets an intake, a queue and a thread of its own with its first record; what the parent
-/// had queued stays the parent's to deliver. The order of building and forking does not matter.
+/// had queued stays the parent's to deliver. The order of building and forking does not matter. A child does not know what
+/// servers told the parent: it hears of a rate limit with its first refused request, and begins without downsampling.
 ///
 /// **Dropping** the last clone closes the client, which takes at most two seconds. A client in a `static` is never
 /// dropped: call [`Client::close`] before the program ends.

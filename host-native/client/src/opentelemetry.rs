@@ -41,8 +41,10 @@
 //! | telemetry of the sending itself | suppressed on the SDK's thread | refused on the delivery thread and counted as `reentrant` |
 //! | limits | counts of spans | also value lengths, and logs: the stricter of the SDK's and [`limits`](crate::ClientBuilder::limits) |
 //! | links to an invalid span | sent with zeros | left out and counted in `dropped_links_count` |
-//! | gRPC | by feature | no: OTLP over HTTP with protobuf |
-//! | `OTEL_BSP_*`, `OTEL_BLRP_*` | each its own | the shorter delay and smaller batch hold for both; queue sizes are ignored, with a [warning](crate::Client::warnings) |
+//! | gRPC | by feature | no: OTLP over HTTP with protobuf; `OTEL_EXPORTER_OTLP_PROTOCOL=grpc` is an error of [`from_env`](crate::ClientBuilder::from_env) |
+//! | `OTEL_SDK_DISABLED` | without effect | both take nothing, even where the program sets an endpoint |
+//! | a variable that cannot be read | ignored, some with a log | ignored, with a [warning](crate::Client::warnings) |
+//! | `OTEL_BSP_*`, `OTEL_BLRP_*` | each its own | one server has one batch for both: the shorter delay and the smaller size hold, and without them 5 s and 512 (logs of the SDK wait 1 s); queue sizes and `EXPORT_TIMEOUT` are ignored, with a warning |
 //! | metrics of its own | none | [`report_metrics`] |
 //!
 //! Resource and instrumentation scopes are the provider's and the tracers' own: each stands once per request, in front of
@@ -92,10 +94,28 @@
 //! | starting and ending a span | one lock for the program, spans kept on the heap | no lock; a span is kept when it has ended, as bytes |
 //! | memory | open spans, without a bound | fixed; the oldest that wait make room, counted as `buffer_overflow` |
 //! | a root that never ends | held for 10 minutes, or for ever | what is below it is counted as `no_parent_span` after 10 minutes |
-//! | a span that ends after its root | lost | lost, and counted as `no_parent_span` |
+//! | a span that ends after its root | lost (Python), or a transaction of its own (JavaScript) | lost, and counted as `no_parent_span` |
 //! | more than 1000 spans, or 1 MB | cut, or refused by the server whole | spans farthest from the root left out, counted as `too_large` |
 //! | requests to Sentry itself | left out (Python), or sent (Rust) | left out, counted as `ignored` |
 //! | name, operation, status | the span's name as `op` (Rust) | from the semantic conventions |
+//!
+//! A span that ends after its root makes no transaction of its own, because what it leaves when it ends are the bytes of a
+//! span, and that its root has gone is known only later, on the delivery thread. With `tracing-opentelemetry` there are no
+//! such spans: a span of `tracing` ends after those below it. Work that is to outlive a request is better begun as a root
+//! with a link to it, here and in other tools:
+//!
+//! ```
+//! # use opentelemetry::Context;
+//! # use opentelemetry::trace::{Link, TraceContextExt as _, Tracer as _, TracerProvider as _};
+//! # let tracer = opentelemetry_sdk::trace::SdkTracerProvider::default().tracer("shop");
+//! let request = Context::current().span().span_context().clone();
+//! let builder = tracer.span_builder("send the mail").with_links(vec![Link::new(request, Vec::new(), 0)]);
+//! let span = tracer.build_with_context(builder, &Context::new());
+//! # let _ = span;
+//! ```
+//!
+//! Logs of the SDK do not go to Sentry: [`LogProcessor`] needs an OTLP destination. Sentry takes OTLP logs at an address of
+//! its own, which `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT` may name, with the key in `OTEL_EXPORTER_OTLP_LOGS_HEADERS`.
 //!
 //! # How to see that it works
 //!

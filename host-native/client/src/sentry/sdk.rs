@@ -91,6 +91,9 @@ struct Shared {
 impl SentryTransport {
     /// One with settings of its own: memory, time-outs, compression, diagnostics, an OTLP endpoint beside. The DSN, the
     /// proxies and the name that servers see come from the `sentry` crate's options.
+    ///
+    /// Release and environment do not, which the crate tells no transport: give them to `builder`, too, if the
+    /// [`client`](SentryTransport::client) records something itself or makes transactions of OpenTelemetry's spans.
     #[must_use]
     pub fn new(builder: ClientBuilder) -> Self {
         Self {
