@@ -187,9 +187,10 @@ impl Category {
         }
     }
 
-    /// The category of that exact, case-sensitive name. At most [`Category::COUNT`] comparisons.
+    /// The category that a server means by that exact, case-sensitive name. At most [`Category::COUNT`] comparisons.
     ///
-    /// `user_report_v2`, the former name of `feedback`, is read but never written.
+    /// `user_report_v2`, the former name of `feedback`, is read but never written. `internal` is none: no server counts in
+    /// it, and client reports are stopped by a limit on everything alone.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         if name == b"user_report_v2" {
@@ -197,6 +198,7 @@ impl Category {
         }
         Self::ALL
             .into_iter()
+            .filter(|category| *category != Self::Internal)
             .find(|category| category.as_str().as_bytes() == name)
     }
 
