@@ -57,6 +57,23 @@ enum Content {
     Bytes(u64),
 }
 
+/// The fields of a `google.protobuf.Duration`; a negative number is sign-extended, so it is above every valid one.
+#[derive(Default)]
+struct Delay {
+    seconds: u64,
+    nanos: u64,
+}
+
+impl Delay {
+    fn valid(&self) -> Option<Duration> {
+        let valid = self.seconds <= i64::MAX as u64 && self.nanos <= 999_999_999;
+        valid.then(|| {
+            Duration::from_secs(self.seconds)
+                .saturating_add(Duration::from_micros(self.nanos.div_ceil(1_000)))
+        })
+    }
+}
+
 /// Protobuf out of base64, a byte at a time. Callers keep how many bytes are left of the message they read.
 struct Stream<'a> {
     octets: Octets<'a>,
@@ -170,33 +187,31 @@ impl Stream<'_> {
 
     /// `google.rpc.RetryInfo`.
     fn retry_info(&mut self, left: &mut u64) -> Result<Duration, Unreadable> {
-        let mut delay = Duration::ZERO;
+        // A `retry_delay` that is there more than once is merged, as protobuf asks.
+        let mut delay = Delay::default();
         while let Some((number, content)) = self.field(left)? {
             match (number, content) {
                 (1, Content::Bytes(len)) => {
-                    delay = self.nested(len, Self::duration)?.unwrap_or(Duration::ZERO);
+                    let read = |stream: &mut Self, left: &mut u64| stream.delay(left, &mut delay);
+                    if self.nested(len, read)?.is_none() {
+                        delay = Delay::default();
+                    }
                 }
                 (_, content) => self.skip_content(content)?,
             }
         }
-        Ok(delay)
+        Ok(delay.valid().unwrap_or(Duration::ZERO))
     }
 
     /// `google.protobuf.Duration`.
-    fn duration(&mut self, left: &mut u64) -> Result<Duration, Unreadable> {
-        let mut seconds = 0;
-        let mut nanos = 0;
+    fn delay(&mut self, left: &mut u64, delay: &mut Delay) -> Result<(), Unreadable> {
         while let Some((number, content)) = self.field(left)? {
             match (number, content) {
-                (1, Content::Number(value)) => seconds = value,
-                (2, Content::Number(value)) => nanos = value,
+                (1, Content::Number(value)) => delay.seconds = value,
+                (2, Content::Number(value)) => delay.nanos = value,
                 (_, content) => self.skip_content(content)?,
             }
         }
-        // A negative number is sign-extended, so it is above every valid one.
-        if seconds > i64::MAX as u64 || nanos > 999_999_999 {
-            return Err(Unreadable);
-        }
-        Ok(Duration::from_secs(seconds).saturating_add(Duration::from_micros(nanos.div_ceil(1_000))))
+        Ok(())
     }
 }

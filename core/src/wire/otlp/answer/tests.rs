@@ -414,6 +414,23 @@ fn durations_that_are_none_name_no_delay() {
 }
 
 #[test]
+fn a_delay_in_parts_is_merged() {
+    for (value, millis) in [
+        (&b"\x0a\x02\x08\x01\x0a\x06\x10\x80\xca\xb5\xee\x01"[..], 1_500),
+        (b"\x0a\x02\x08\x05\x48\x01\x0a\x02\x08\x07", 7_000),
+        (b"\x0a\x02\x08\xff\x0a\x02\x08\x07", 7_000),
+        (b"\x0a\x02\x08\x07\x0a\x02\x08\xff", 0),
+    ] {
+        let trailer = status(RETRY_INFO, value, false);
+        assert_eq!(
+            details::retry_info(&trailer),
+            Some(Duration::from_millis(millis)),
+            "{value:?}"
+        );
+    }
+}
+
+#[test]
 fn nanoseconds_round_up() {
     let trailer = status(RETRY_INFO, b"\x0a\x04\x08\x01\x10\x01", false);
     assert_eq!(
