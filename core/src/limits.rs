@@ -94,10 +94,7 @@ pub const MAX_TRACESTATE_BYTES: usize = 8 * 1024;
 /// Bytes of all `tracestate` lines that are read: 32 members of the longest kind are 16 447 bytes, plus as much white space.
 pub const MAX_TRACESTATE_HEADER_BYTES: usize = 32 * 1024;
 
-/// `baggage` members passed on (W3C Baggage: at least 64).
-pub const MAX_BAGGAGE_MEMBERS: usize = 180;
-
-/// Bytes of `baggage` passed on (W3C Baggage: at least 8192).
+/// Bytes of `baggage` passed on (W3C Baggage: at least 8192, and at least 64 members). They bound its members, too.
 pub const MAX_BAGGAGE_BYTES: usize = 8192;
 
 /// Bytes of a DSN. Real ones are under 200; the rest is room for a long host name and path.
