@@ -18,16 +18,8 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    #[serde(rename = "id")]
-    _id: String,
     dsn: String,
     expect: Map<String, Value>,
-    #[serde(rename = "note")]
-    _note: Option<Value>,
-    #[serde(rename = "source")]
-    _source: Option<Value>,
-    #[serde(rename = "observed")]
-    _observed: Option<Value>,
 }
 
 #[derive(Deserialize, PartialEq, Debug)]

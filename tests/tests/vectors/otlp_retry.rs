@@ -42,8 +42,6 @@ struct Policy {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    #[serde(rename = "id")]
-    _id: String,
     transport: Transport,
     #[serde(rename = "signal")]
     _signal: Signal,
@@ -62,14 +60,6 @@ struct Case {
     body_text: Option<String>,
     grpc_code: Option<String>,
     expected: Expected,
-    #[serde(rename = "normative")]
-    _normative: Option<Value>,
-    #[serde(rename = "source")]
-    _source: Option<Value>,
-    #[serde(rename = "sdk_divergence")]
-    _sdk_divergence: Option<Value>,
-    #[serde(rename = "notes")]
-    _notes: Option<Value>,
 }
 
 #[derive(Deserialize, PartialEq, Clone, Copy)]
@@ -216,13 +206,19 @@ fn failure(case: &Case) -> Result<Option<Failure>, String> {
         (&["response", "over"], Failure::ResponseTooLarge),
         (&["dns"], Failure::Dns),
         (&["tls"], Failure::Tls),
+        (&["certificate"], Failure::Tls),
         (&["timeout"], Failure::Timeout),
+        (&["deadline"], Failure::Timeout),
         (&["unreachable"], Failure::Connect),
         (&["refused"], Failure::Connect),
         (&["lost"], Failure::Disconnected),
         (&["closed"], Failure::Disconnected),
         (&["disconnect"], Failure::Disconnected),
         (&["reset"], Failure::Disconnected),
+        (&["goaway"], Failure::Disconnected),
+        (&["eof"], Failure::Disconnected),
+        (&["truncated"], Failure::Disconnected),
+        (&["incomplete"], Failure::Disconnected),
         (&["malformed"], Failure::MalformedResponse),
     ];
     let named = |words: &[&str]| words.iter().all(|word| event.contains(word));

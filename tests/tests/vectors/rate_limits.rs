@@ -24,8 +24,6 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    #[serde(rename = "id")]
-    _id: String,
     kind: Kind,
     status: u16,
     headers: Vec<(String, String)>,
@@ -35,12 +33,6 @@ struct Case {
     expect: Vec<Entry>,
     #[serde(default)]
     unknown_ignored: Vec<String>,
-    #[serde(rename = "note")]
-    _note: Option<Value>,
-    #[serde(rename = "source")]
-    _source: Option<Value>,
-    #[serde(rename = "observed")]
-    _observed: Option<Value>,
 }
 
 /// Which headers a case has.
@@ -166,7 +158,15 @@ fn kept<'a>(case: &Case, limits: impl Iterator<Item = Limit<'a>>) -> Result<Vec<
             }
         };
         let until = Instant::from_micros(UnixTime::from_secs(prior.until).as_micros());
-        state.limit(categories, until, Scope::default());
+        let scopes = [Scope::Organization, Scope::Project, Scope::Key];
+        let scope = match &prior.scope {
+            None => Scope::default(),
+            Some(name) => *scopes
+                .iter()
+                .find(|scope| scope.as_str() == name)
+                .ok_or(format!("prior: {name} is no scope"))?,
+        };
+        state.limit(categories, until, scope);
     }
     for limit in limits {
         let categories = match limit.target {

@@ -23,19 +23,9 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    #[serde(rename = "id")]
-    _id: String,
     kind: Kind,
     headers: Vec<String>,
     expected: Map<String, Value>,
-    #[serde(rename = "note")]
-    _note: Option<Value>,
-    #[serde(rename = "normative")]
-    _normative: Option<Value>,
-    #[serde(rename = "source")]
-    _source: Option<Value>,
-    #[serde(rename = "sdk_divergence")]
-    _sdk_divergence: Option<Value>,
 }
 
 #[derive(Deserialize)]
