@@ -55,6 +55,12 @@ impl TraceId {
         self.0
     }
 
+    /// As `Display` writes it.
+    #[must_use]
+    pub fn digits(self) -> [u8; 32] {
+        digits(self.0)
+    }
+
     /// The part that decisions use.
     #[must_use]
     pub const fn key(self) -> TraceKey {
@@ -96,6 +102,12 @@ impl SpanId {
     pub const fn bytes(self) -> [u8; 8] {
         self.0
     }
+
+    /// As `Display` writes it.
+    #[must_use]
+    pub fn digits(self) -> [u8; 16] {
+        digits(self.0)
+    }
 }
 
 impl fmt::Display for SpanId {
@@ -108,6 +120,15 @@ impl fmt::Debug for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Two lower-case digits a byte; `D` is twice `N`.
+fn digits<const N: usize, const D: usize>(bytes: [u8; N]) -> [u8; D] {
+    let mut digits = [b'0'; D];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = hex::lower_pair(byte);
+    }
+    digits
 }
 
 /// Without the optional white space of HTTP (`OWS`: spaces and tabs) around it.

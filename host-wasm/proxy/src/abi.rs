@@ -38,6 +38,13 @@ mod import {
             data: *mut *mut u8,
             bytes: *mut usize,
         ) -> u32;
+        pub(super) fn proxy_add_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_bytes: usize,
+            value: *const u8,
+            value_bytes: usize,
+        ) -> u32;
         pub(super) fn proxy_replace_header_map_value(
             map: u32,
             name: *const u8,
@@ -273,6 +280,20 @@ impl Host {
             // SAFETY: the host reads `name` during the call and writes to both places.
             unsafe { import::proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, bytes) }
         })
+    }
+
+    /// Adds a header. Where there is none of that name it costs the proxy less than [`Host::set_header`], which looks for one.
+    pub fn add_header(&self, map: Map, name: &str, value: &[u8]) {
+        // SAFETY: the host reads `name` and `value` during the call.
+        unsafe {
+            import::proxy_add_header_map_value(
+                map as u32,
+                name.as_ptr(),
+                name.len(),
+                value.as_ptr(),
+                value.len(),
+            )
+        };
     }
 
     /// Sets a header, in place of all of that name.

@@ -1,4 +1,8 @@
 //! What the proxy calls: each export enters the plugin's state once and leaves all decisions to it.
+//!
+//! The proxy calls what is exported, and each call costs as much as a part of the plugin's own work. So nothing is exported
+//! that a request can do without: its place is given back when it is logged, which comes last, and not in `proxy_on_delete`; and
+//! what answers bring is read then, too, and not in `proxy_on_response_headers`.
 
 use crate::abi::{Global, Host, allocate};
 use crate::plugin::Plugin;
@@ -27,7 +31,7 @@ extern "C" fn proxy_on_memory_allocate(bytes: usize) -> *mut u8 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_context_create(context: u32, root: u32) {
-    enter(|plugin, host| plugin.create(host, context, root));
+    enter(|plugin, _| plugin.create(context, root));
 }
 
 #[unsafe(no_mangle)]
@@ -70,9 +74,4 @@ extern "C" fn proxy_on_http_call_response(
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(context: u32) -> u32 {
     enter(|plugin, host| u32::from(plugin.done(host, context)))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_delete(context: u32) {
-    enter(|plugin, host| plugin.delete(host, context));
 }

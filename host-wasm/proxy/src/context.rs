@@ -105,6 +105,12 @@ impl<'a> Incoming<'a> {
         })
     }
 
+    /// True when there is a `traceparent`, good or not.
+    #[must_use]
+    pub fn has_traceparent(&self) -> bool {
+        !self.traceparent.is_empty()
+    }
+
     /// True when there is a `sentry-trace`, good or not.
     #[must_use]
     pub fn has_sentry_trace(&self) -> bool {
@@ -200,31 +206,19 @@ impl Context {
 
     /// The value of `traceparent` for the services behind.
     #[must_use]
-    pub fn traceparent(&self) -> String<55> {
-        let mut text = String::new();
-        let own = Traceparent {
-            version: 0,
-            trace_id: self.trace_id,
-            parent_id: self.span_id,
-            flags: self.flags,
-        };
-        // Its length is 55 always.
-        let _ = write!(text, "{own}");
-        text
+    pub fn traceparent(&self) -> [u8; 55] {
+        // The flags are two bits.
+        let flags = b'0'.wrapping_add(self.flags & (SAMPLED | RANDOM));
+        let (trace, span) = (self.trace_id.digits(), self.span_id.digits());
+        join([b"00-", &trace, b"-", &span, b"-0", &[flags]])
     }
 
     /// The value of `sentry-trace` for the services behind.
     #[must_use]
-    pub fn sentry_trace(&self) -> String<51> {
-        let mut text = String::new();
-        let own = SentryTrace {
-            trace_id: self.trace_id,
-            parent_id: self.span_id,
-            sampled: Some(self.is_recorded()),
-        };
-        // Its length is 51 always.
-        let _ = write!(text, "{own}");
-        text
+    pub fn sentry_trace(&self) -> [u8; 51] {
+        let sampled: &[u8] = if self.is_recorded() { b"-1" } else { b"-0" };
+        let (trace, span) = (self.trace_id.digits(), self.span_id.digits());
+        join([&trace, b"-", &span, sampled])
     }
 
     /// `baggage` for a trace that starts here: what arrived, and the dynamic sampling context (develop docs, "Dynamic
@@ -277,6 +271,22 @@ pub struct Head<'a> {
     pub release: &'a str,
     /// Environment; may be empty.
     pub environment: &'a str,
+}
+
+/// The parts one behind the other, which have `N` bytes together. To format them was a quarter of a request's whole cost.
+fn join<const N: usize, const P: usize>(parts: [&[u8]; P]) -> [u8; N] {
+    let mut text = [b'0'; N];
+    let mut rest = text.as_mut_slice();
+    for part in parts {
+        let Some((place, behind)) = rest.split_at_mut_checked(part.len()) else {
+            break;
+        };
+        for (to, from) in place.iter_mut().zip(part) {
+            *to = *from;
+        }
+        rest = behind;
+    }
+    text
 }
 
 fn new_trace_id(random: &mut Rng) -> TraceId {

@@ -81,17 +81,40 @@ impl Kind {
 pub(crate) struct Metrics {
     kinds: [Kind; KINDS.len()],
     /// Requests that were not recorded because too many were under way.
-    untracked: Option<u32>,
+    untracked: Counted,
     /// Requests that a guard let pass, refused for limits, and refused for overload.
-    guard: [Option<u32>; 3],
+    guard: [Counted; 3],
+}
+
+/// What is counted here between two looks, as telling the proxy of each would be a call for each.
+#[derive(Debug)]
+struct Counted {
+    metric: Option<u32>,
+    untold: u32,
+}
+
+impl Counted {
+    const NEW: Self = Self {
+        metric: None,
+        untold: 0,
+    };
+
+    fn count(&mut self) {
+        self.untold = self.untold.wrapping_add(1);
+    }
+
+    fn publish(&mut self, host: &Host) {
+        grow(host, self.metric, 0, u64::from(self.untold));
+        self.untold = 0;
+    }
 }
 
 impl Metrics {
     pub(crate) const fn new() -> Self {
         Self {
             kinds: [Kind::NEW; KINDS.len()],
-            untracked: None,
-            guard: [None; 3],
+            untracked: Counted::NEW,
+            guard: [Counted::NEW; 3],
         }
     }
 
@@ -100,28 +123,26 @@ impl Metrics {
         for (kind, (_, name)) in self.kinds.iter_mut().zip(KINDS) {
             kind.define(host, name);
         }
-        self.untracked = metric(host, Metric::Counter, &["requests.untracked"]);
+        self.untracked.metric = metric(host, Metric::Counter, &["requests.untracked"]);
     }
 
     /// The same for those of a guard.
     pub(crate) fn define_guard(&mut self, host: &Host) {
         let names = ["passed", "refused.limited", "refused.overloaded"];
         for (place, name) in self.guard.iter_mut().zip(names) {
-            *place = metric(host, Metric::Counter, &["guard.", name]);
+            place.metric = metric(host, Metric::Counter, &["guard.", name]);
         }
     }
 
     /// Counts what a guard decided.
-    pub(crate) fn judged(&self, host: &Host, verdict: Verdict) {
-        let [passed, limited, overloaded] = self.guard;
+    pub(crate) fn judged(&mut self, verdict: Verdict) {
+        let [passed, limited, overloaded] = &mut self.guard;
         let counted = match verdict {
             Verdict::Pass => passed,
             Verdict::Limited(_) => limited,
             Verdict::Overloaded(_) => overloaded,
         };
-        if let Some(metric) = counted {
-            host.add(metric, 1);
-        }
+        counted.count();
     }
 
     /// Adds what the sums have grown by. A few comparisons when nothing happened.
@@ -129,13 +150,15 @@ impl Metrics {
         for (kind, (category, name)) in self.kinds.iter_mut().zip(KINDS) {
             kind.publish(host, name, category, totals);
         }
+        self.untracked.publish(host);
+        for counted in &mut self.guard {
+            counted.publish(host);
+        }
     }
 
     /// Counts a request that found no place.
-    pub(crate) fn untracked(&self, host: &Host) {
-        if let Some(metric) = self.untracked {
-            host.add(metric, 1);
-        }
+    pub(crate) fn untracked(&mut self) {
+        self.untracked.count();
     }
 }
 

@@ -203,7 +203,7 @@ impl Plugin {
     // ---- beginning and end of contexts -----------------------------------------------------------------------------
 
     /// A context begins: a root (which waits for its configuration), or a request.
-    pub(crate) fn create(&mut self, host: &Host, context: u32, root: u32) {
+    pub(crate) fn create(&mut self, context: u32, root: u32) {
         if root == 0 {
             return;
         }
@@ -211,7 +211,7 @@ impl Plugin {
             .root_of(root)
             .is_some_and(|index| self.requests.begin(context, index as u8));
         if !begun {
-            self.metrics.untracked(host);
+            self.metrics.untracked();
         }
     }
 
@@ -290,15 +290,16 @@ impl Plugin {
             )
     }
 
-    /// A context is to end; false puts the end of a root off.
+    /// A context is to end; false puts the end of a root off. A request's has nothing left: it was logged.
     pub(crate) fn done(&mut self, host: &Host, context: u32) -> bool {
         let Some(index) = self.root_of(context) else {
             return true;
         };
+        let now = moment(host.monotonic_nanos());
         if !self.is_busy(index) {
+            self.leave(index, now);
             return true;
         }
-        let now = moment(host.monotonic_nanos());
         if let (Some(Some(root)), Some(engine)) = (self.roots.get_mut(index), &mut self.engine) {
             root.leaves_at = Some(now.saturating_add(GRACE));
             engine.flush(now);
@@ -306,31 +307,17 @@ impl Plugin {
         false
     }
 
-    /// A context is gone.
-    pub(crate) fn delete(&mut self, host: &Host, context: u32) {
-        self.end(context);
-        let Some(index) = self.root_of(context) else {
+    /// The root at that index is gone as soon as the callback returns.
+    fn leave(&mut self, index: usize, now: Instant) {
+        let Some(Some(root)) = self.roots.get_mut(index) else {
             return;
         };
-        if let Some(Some(root)) = self.roots.get_mut(index) {
-            root.gone = true;
-        }
-        let now = moment(host.monotonic_nanos());
+        root.leaves_at = None;
+        root.gone = true;
         // No answer comes to a context that is gone.
-        while let (Some(call), Some(engine)) = (self.calls.take_of(context), &mut self.engine) {
+        while let (Some(call), Some(engine)) = (self.calls.take_of(root.context), &mut self.engine) {
             let _ = engine.on_failure(now, call.request, Failure::Disconnected);
         }
-    }
-
-    /// A request's context is gone.
-    fn end(&mut self, context: u32) {
-        if let Some(slot) = self.requests.get(context)
-            && slot.subject != 0
-            && let Some(guard) = self.guards.get_mut(slot.root())
-        {
-            guard.unanswered(context);
-        }
-        self.requests.end(context);
     }
 
     /// True while records wait for one of the root's servers, or are under way to it.

@@ -59,7 +59,9 @@ fn a_limit_is_answered_by_the_proxy_on_every_worker_and_for_its_sender_alone() {
     // Another project, another method and another path go on.
     assert_eq!(send(&mut connections[0], 43).status, 200);
     assert_eq!(connections[0].get("/api/42/envelope/", &[]).status, 200);
-    assert!(envoy.statistic("guard.refused.limited") > 0);
+    wait("the count", || {
+        (envoy.statistic("guard.refused.limited") > 0).then_some(())
+    });
     envoy.stop();
 }
 

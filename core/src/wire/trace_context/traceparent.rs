@@ -160,6 +160,13 @@ mod tests {
     }
 
     #[test]
+    fn digits_of_ids_are_what_was_read() {
+        let read = parse(&format!("00-{TRACE}-{PARENT}-01")).unwrap();
+        assert_eq!(read.trace_id.digits(), TRACE.as_bytes());
+        assert_eq!(read.parent_id.digits(), PARENT.as_bytes());
+    }
+
+    #[test]
     fn every_field_is_read() {
         let parent = parse(&format!("00-{TRACE}-{PARENT}-01")).unwrap();
         assert_eq!(parent.version, 0);

@@ -38,7 +38,7 @@ fn a_trace_is_taken_over_with_the_callers_decision() {
             assert_eq!(context.parent.unwrap().to_string(), SPAN);
             assert_ne!(context.span_id.to_string(), SPAN);
             let own = std::format!("00-{TRACE}-{}-{flags}", context.span_id);
-            assert_eq!(context.traceparent(), own.as_str());
+            assert_eq!(context.traceparent(), own.as_bytes());
         }
     }
 }
@@ -77,7 +77,7 @@ fn a_trace_without_a_decision_is_decided_by_its_id() {
     let context = Context::new(parent, 0, pressed, &mut Rng::new(7));
     assert_eq!(context.decision, Decision::Pressure);
     let sampled = std::format!("{TRACE}-{}-0", context.span_id);
-    assert_eq!(context.sentry_trace(), sampled.as_str());
+    assert_eq!(context.sentry_trace(), sampled.as_bytes());
 }
 
 #[test]

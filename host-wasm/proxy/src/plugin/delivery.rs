@@ -49,9 +49,7 @@ impl Plugin {
         if let Some(until) = leaves_at
             && (moment(nanos) >= until || !self.is_busy(index))
         {
-            if let Some(Some(root)) = self.roots.get_mut(index) {
-                root.leaves_at = None;
-            }
+            self.leave(index, moment(nanos));
             host.done();
         }
     }

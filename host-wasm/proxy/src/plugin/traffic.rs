@@ -45,7 +45,7 @@ impl Plugin {
             && let Some(arrival) = Arrival::of(&clues_of(&incoming))
         {
             let verdict = guard.judge(now, context, &arrival);
-            self.metrics.judged(host, verdict);
+            self.metrics.judged(verdict);
             if let Some((refusal, details)) = refusal_of(verdict, guard, &arrival, now) {
                 let mut head = [0; 1024];
                 let head = headers::write(&mut head, refusal.headers()).unwrap_or_default();
@@ -61,20 +61,19 @@ impl Plugin {
         false
     }
 
-    /// What the service answered teaches its guard.
-    fn learn(&mut self, host: &Host, context: u32) {
+    /// What the service answered, with that status, teaches its guard.
+    fn learn(&mut self, host: &Host, context: u32, status: u16) {
         let Some(slot) = self.requests.get(context).filter(|slot| slot.subject != 0) else {
             return;
         };
-        let subject = core::mem::take(&mut slot.subject);
-        let index = slot.root();
+        let (index, subject) = (slot.root(), slot.subject);
         let (Some(guard), Some(Some(root))) = (self.guards.get_mut(index), self.roots.get(index)) else {
             return;
         };
-        let Some(status) = host.header(Map::Response, ":status").and_then(number) else {
+        if status == 0 {
             guard.unanswered(context);
             return;
-        };
+        }
         let nanos = host.monotonic_nanos();
         let limits = host.header(Map::Response, "x-sentry-rate-limits");
         let limits = limits.filter(|value| !value.is_empty());
@@ -92,9 +91,33 @@ impl Plugin {
         self.teach(host, now, &lines);
     }
 
-    /// A request ended: records what is to be recorded of it.
+    /// A request ended: records what is to be recorded of it, and gives its place back. Nothing is heard of it any more, but
+    /// that its context is done.
     pub(crate) fn finish(&mut self, host: &Host, context: u32) {
-        self.learn(host, context);
+        if self.matters(context) {
+            let status = host.header(Map::Response, ":status").and_then(number);
+            // 0: there was no answer.
+            let status = status.unwrap_or(0);
+            self.learn(host, context, status);
+            self.note(host, context, status);
+        }
+        self.requests.end(context);
+    }
+
+    /// True when a guard wants to know how the request ended, or it may be recorded.
+    fn matters(&mut self, context: u32) -> bool {
+        let Some(slot) = self.requests.get(context) else {
+            return false;
+        };
+        let Some(Some(root)) = self.roots.get(slot.root()) else {
+            return false;
+        };
+        let is_recorded = slot.context().is_some_and(|own| own.is_recorded());
+        slot.subject != 0 || root.sentry.is_some() || (is_recorded && root.otlp.is_some())
+    }
+
+    /// Records what is to be recorded of a request that ended with that status.
+    fn note(&mut self, host: &Host, context: u32, status: u16) {
         let Self {
             engine: Some(engine),
             requests,
@@ -113,13 +136,6 @@ impl Plugin {
         let Some(Some(root)) = roots.get(slot.root()) else {
             return;
         };
-        if root.sentry.is_none() && !(own.is_recorded() && root.otlp.is_some()) {
-            return;
-        }
-        let status = host
-            .header(Map::Response, ":status")
-            .and_then(number)
-            .unwrap_or(0);
         let is_event = status >= 500 && root.sentry.is_some();
         if !own.is_recorded() && !is_event {
             return;
@@ -244,12 +260,19 @@ fn record<'r>(engine: &mut Heart, now: Instant, header: Header, encode: impl FnO
 
 /// Sets the headers that tell the services behind of the trace.
 fn pass_on(host: &Host, settings: &Settings, incoming: &Incoming<'_>, own: &Context) {
-    host.set_header(Map::Request, "traceparent", own.traceparent().as_bytes());
+    let put = |is_there: bool, name, value: &[u8]| {
+        if is_there {
+            host.set_header(Map::Request, name, value);
+        } else {
+            host.add_header(Map::Request, name, value);
+        }
+    };
+    put(incoming.has_traceparent(), "traceparent", &own.traceparent());
     if incoming.has_tracestate && !incoming.is_w3c() {
         host.remove_header(Map::Request, "tracestate");
     }
     if incoming.has_sentry_trace() || settings.sentry.is_some() {
-        host.set_header(Map::Request, "sentry-trace", own.sentry_trace().as_bytes());
+        put(incoming.has_sentry_trace(), "sentry-trace", &own.sentry_trace());
     }
     if let (None, Some(sentry)) = (own.parent, &settings.sentry) {
         let head = Head {
@@ -260,7 +283,7 @@ fn pass_on(host: &Host, settings: &Settings, incoming: &Incoming<'_>, own: &Cont
         };
         let baggage = own.baggage(&incoming.baggage, &head);
         if !baggage.is_empty() {
-            host.set_header(Map::Request, "baggage", baggage.as_bytes());
+            put(!incoming.baggage.is_empty(), "baggage", baggage.as_bytes());
         }
     }
 }
