@@ -197,7 +197,7 @@ const DSN: &str = "a DSN: https://PUBLIC_KEY@HOST/PROJECT_ID";
 pub fn parse(text: &[u8]) -> Result<Settings, Refusal> {
     let mut settings = Settings::default();
     let _ = settings.program.service_name.push_str("envoy");
-    members("", text, |name, member| {
+    members("", text, &mut |name, member| {
         match name {
             "service_name" => settings.program.service_name = string(member, NAME)?,
             "release" => settings.program.release = string(member, NAME)?,
@@ -239,7 +239,7 @@ pub fn parse(text: &[u8]) -> Result<Settings, Refusal> {
 pub fn queue_bytes(text: &[u8]) -> Result<u32, Refusal> {
     let mut bytes = QUEUE_BYTES;
     if !text.is_empty() {
-        members("vm_config", text, |name, member| {
+        members("vm_config", text, &mut |name, member| {
             if name != "queue_bytes" {
                 return Err(Fault::Field("absent: known is queue_bytes"));
             }
@@ -272,7 +272,7 @@ impl From<Refusal> for Fault {
 fn members(
     path: &str,
     object: &[u8],
-    mut take: impl FnMut(&str, &Member<'_, '_>) -> Result<(), Fault>,
+    take: &mut dyn FnMut(&str, &Member<'_, '_>) -> Result<(), Fault>,
 ) -> Result<(), Refusal> {
     let mut refused = None;
     let walked = json::visit_members(object, |member| {
@@ -297,10 +297,8 @@ fn members(
 /// A string of 1 to `N` bytes.
 fn string<const N: usize>(member: &Member<'_, '_>, expected: &'static str) -> Checked<String<N>> {
     let mut buffer = [0; N];
-    let text = json::text(member.value, &mut buffer).ok_or(expected)?;
-    if text.is_empty() {
-        return Err(expected);
-    }
+    let text = json::text(member.value, &mut buffer);
+    let text = text.filter(|text| !text.is_empty()).ok_or(expected)?;
     String::try_from(text).map_err(|_| expected)
 }
 
@@ -349,12 +347,18 @@ fn rate(member: &Member<'_, '_>) -> Checked<Rate> {
     if share > unit {
         return Err(RATE);
     }
-    let kept = (u128::from(share) * u128::from(KEEP_NOTHING))
-        .checked_div(u128::from(unit))
-        .unwrap_or_default();
+    // `share * 2^56 / unit` in two steps of 28 bits: `share` and `unit` have 30.
+    let step = |part: u64| {
+        let part = part.wrapping_shl(28);
+        let whole = part.checked_div(unit).unwrap_or_default();
+        (whole, part.wrapping_sub(whole.wrapping_mul(unit)))
+    };
+    let (high, left) = step(share);
+    let (low, _) = step(left);
+    let kept = high.wrapping_shl(28).wrapping_add(low);
     Ok(Rate {
         text: String::try_from(text).map_err(|_| RATE)?,
-        threshold: KEEP_NOTHING.saturating_sub(kept as u64),
+        threshold: KEEP_NOTHING.saturating_sub(kept),
     })
 }
 
@@ -370,7 +374,7 @@ fn otlp(member: &Member<'_, '_>) -> Result<Otlp, Fault> {
         ..Otlp::default()
     };
     let _ = otlp.path.push_str("/v1/traces");
-    members("otlp", member.value, |name, member| {
+    members("otlp", member.value, &mut |name, member| {
         match name {
             "cluster" => otlp.cluster = visible(member, CLUSTER)?,
             "authority" => otlp.authority = visible(member, AUTHORITY)?,
@@ -405,7 +409,7 @@ fn path<const N: usize>(member: &Member<'_, '_>) -> Checked<String<N>> {
 fn headers(member: &Member<'_, '_>) -> Result<Vec<(String<64>, String<384>), MOST_HEADERS>, Fault> {
     object(member, HEADERS)?;
     let mut list = Vec::new();
-    members("otlp.headers", member.value, |name, member| {
+    members("otlp.headers", member.value, &mut |name, member| {
         let is_name = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
         // What the plugin sets itself, and what would take the request apart.
         let is_ours = matches!(
@@ -429,7 +433,7 @@ fn sentry(member: &Member<'_, '_>) -> Result<Sentry, Fault> {
         timeout_ms: 10_000,
         ..Sentry::default()
     };
-    members("sentry", member.value, |name, member| {
+    members("sentry", member.value, &mut |name, member| {
         match name {
             "cluster" => sentry.cluster = visible(member, CLUSTER)?,
             "dsn" => dsn(member, &mut sentry)?,

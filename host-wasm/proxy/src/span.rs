@@ -46,7 +46,9 @@ pub fn known_method(method: &str) -> Option<&str> {
 /// Writes the `Span` message into `out`; `None` when it does not fit.
 #[must_use]
 pub fn encode<'o>(slot: &Slot, context: &Context, end: &End<'_>, out: &'o mut [u8]) -> Option<&'o [u8]> {
-    let method = known_method(slot.method());
+    // Each is checked to be text when it is asked for.
+    let (written_method, path, authority) = (slot.method(), slot.path(), slot.authority());
+    let method = known_method(written_method);
     let mut digits = [0; 5];
     let status_text = decimal(end.status, &mut digits);
     let mut attributes = heapless::Vec::<KeyValue<'_>, 8>::new();
@@ -59,11 +61,11 @@ pub fn encode<'o>(slot: &Slot, context: &Context, end: &End<'_>, out: &'o mut [u
         AnyValue::String(method.unwrap_or("_OTHER")),
     );
     if method.is_none() {
-        add("http.request.method_original", AnyValue::String(slot.method()));
+        add("http.request.method_original", AnyValue::String(written_method));
     }
-    add("url.path", AnyValue::String(slot.path()));
-    if !slot.authority().is_empty() {
-        add("server.address", AnyValue::String(host_of(slot.authority())));
+    add("url.path", AnyValue::String(path));
+    if !authority.is_empty() {
+        add("server.address", AnyValue::String(host_of(authority)));
     }
     if end.status != 0 {
         add("http.response.status_code", AnyValue::Int(i64::from(end.status)));
