@@ -184,11 +184,13 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "envoy",
-        shows: "the plugin in the real Envoy: traces, collectors that misbehave, new configurations, the end",
+        shows: "the plugin in the real Envoy: traces, collectors that misbehave, new configurations, the end; its example",
         tools: &[WASM32, WASM_OPT, Tool::PythonClients],
         lines: &[
             "cargo clippy --package surgetank-proxy --lib --target wasm32-unknown-unknown -- -D warnings",
             "cargo xtask wasm --only surgetank-envoy",
+            // The sidecar, for the example, is built with its own tests.
+            "cargo test --workspace --all-features --no-run",
             "cargo test --workspace --all-features --test envoy",
         ],
         then: None,

@@ -8,6 +8,7 @@
 mod configuration;
 mod delivery;
 mod envoy;
+mod example;
 mod guard;
 mod reload;
 mod spans;
