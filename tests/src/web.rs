@@ -63,6 +63,12 @@ impl Connection {
     /// When there is none within [`PATIENCE`].
     #[track_caller]
     pub fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let answer = self.try_ask(method, path, headers, body);
+        answer.unwrap_or_else(|| panic!("no answer to {method} {path}"))
+    }
+
+    /// The same; none when the connection ended before there was all of an answer.
+    fn try_ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Answer> {
         if self.is_over {
             *self = Self::to(self.address);
         }
@@ -74,13 +80,11 @@ impl Connection {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
-        self.stream
-            .get_mut()
-            .write_all(&[text.as_bytes(), body].concat())
-            .expect("the proxy reads");
-        let answer = self.read();
-        let answer = answer.unwrap_or_else(|| panic!("no answer to {method} {path}"));
-        self.is_over = answer.header("connection") == Some("close");
+        let request = [text.as_bytes(), body].concat();
+        let written = self.stream.get_mut().write_all(&request);
+        let answer = written.ok().and_then(|()| self.read());
+        let is_closed = |answer: &Answer| answer.header("connection") == Some("close");
+        self.is_over = answer.as_ref().is_none_or(is_closed);
         answer
     }
 
@@ -91,6 +95,18 @@ impl Connection {
     #[track_caller]
     pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.ask("GET", path, headers, b"")
+    }
+
+    /// `GET` of a path; again over a new connection when this one was closed in between, as a proxy may at any time and
+    /// clients do (RFC 9110, section 9.2.2).
+    ///
+    /// # Panics
+    /// When there is no answer to a few attempts.
+    #[track_caller]
+    pub fn get_again(&mut self, path: &str) -> Answer {
+        const ATTEMPTS: usize = 5;
+        let answer = (0..ATTEMPTS).find_map(|_| self.try_ask("GET", path, &[], b""));
+        answer.unwrap_or_else(|| panic!("no answer to GET {path}"))
     }
 
     fn read(&mut self) -> Option<Answer> {

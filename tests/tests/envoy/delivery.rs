@@ -59,10 +59,14 @@ fn assert_counts(envoy: &Envoy, collector: &Upstream, recorded: u64, dropped: u6
 }
 
 #[test]
-fn every_request_of_many_arrives_once() {
+fn every_request_of_many_arrives_once_and_memory_stays_as_it_is() {
     let (collector, shop) = (Upstream::accepting(), shop());
     let envoy = Envoy::start(&plugin(), &collector, &shop);
-    let sent = traffic(&envoy, "/local", 1000) + traffic(&envoy, "/", 50);
+    let mut sent = traffic(&envoy, "/local", 1000) + traffic(&envoy, "/", 50);
+    let before = envoy.resident_bytes();
+    sent += traffic(&envoy, "/local", 1500);
+    let grown = envoy.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 << 20, "grew by {grown} bytes");
     assert_counts(&envoy, &collector, sent, 0);
     envoy.stop();
 }
