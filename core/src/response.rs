@@ -23,7 +23,8 @@ pub struct Response<'a> {
     pub wall: UnixTime,
 }
 
-/// gRPC status trailers.
+/// gRPC status trailers. Without the feature `grpc` nobody can make one, and what judges them is not compiled.
+#[cfg(any(feature = "grpc", test))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus<'a> {
     /// `grpc-status`; `None` when the answer had none (a proxy answered).
@@ -33,6 +34,14 @@ pub struct GrpcStatus<'a> {
     /// `grpc-status-details-bin`, base64 as received, with or without padding.
     pub details: Option<&'a [u8]>,
 }
+
+/// gRPC status trailers. Without the feature `grpc` nobody can make one, and what judges them is not compiled.
+#[cfg(not(any(feature = "grpc", test)))]
+#[derive(Clone, Copy, Debug)]
+pub struct GrpcStatus<'a>(
+    pub(crate) core::convert::Infallible,
+    core::marker::PhantomData<&'a [u8]>,
+);
 
 /// Why no usable answer came.
 ///

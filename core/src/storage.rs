@@ -189,13 +189,15 @@ mod heap {
         /// `queue_bytes` of record memory (rounded down to whole blocks), `destinations` servers (1 to
         /// [`MAX_DESTINATIONS`]; others are moved into that range), `requests` in flight over all of them. Room for
         /// losses to report follows from the number of destinations. Record memory that was never used stays untouched, so
-        /// that a system which maps pages when they are first used does not count it.
+        /// that a system which maps pages when they are first used does not count it. Where there is not so much, there is
+        /// none, and the engine refuses the storage.
         #[must_use]
         pub fn new(queue_bytes: usize, destinations: usize, requests: usize) -> Self {
             let destinations = destinations.clamp(1, MAX_DESTINATIONS);
             let losses = destinations.saturating_mul(16).max(64);
             Self {
-                blocks: bytemuck::allocation::zeroed_slice_box(queue_bytes / BLOCK_BYTES),
+                blocks: bytemuck::allocation::try_zeroed_slice_box(queue_bytes / BLOCK_BYTES)
+                    .unwrap_or_default(),
                 destinations: vec![Destination::EMPTY; destinations].into_boxed_slice(),
                 requests: vec![RequestSlot::EMPTY; requests.max(1)].into_boxed_slice(),
                 losses: vec![Loss::EMPTY; losses].into_boxed_slice(),

@@ -190,6 +190,18 @@ impl<S: Storage> Engine<S> {
         }
     }
 
+    /// The next record of a walk that is for records alone, as [`next_piece`](Self::next_piece) gives them: for a host that
+    /// keeps a copy of what is held. A walk is for one of the two.
+    ///
+    /// Work: as there.
+    #[must_use]
+    pub fn next_record<'a>(&'a self, walk: &mut Walk) -> Option<(Header, Chunks<'a>)> {
+        match next_record(self.storage.view(), walk)? {
+            Piece::Record { header, payload, .. } => Some((header, payload)),
+            _ => None,
+        }
+    }
+
     fn whole<P>(&self, view: View<'_>) -> Piece<P> {
         let totals = &self.state.totals;
         let generations = view.requests.iter().map(|request| request.generation);

@@ -22,6 +22,7 @@ pub(crate) fn octets(text: &[u8]) -> Option<Octets<'_>> {
 }
 
 /// The octets that `text` encodes, with or without padding, and how many they are. Cost: one pass.
+#[cfg(any(feature = "grpc", test))]
 pub(crate) fn octets_of_any_padding(text: &[u8]) -> Option<(Octets<'_>, usize)> {
     let padded = text.last() == Some(&b'=');
     let unpadded = text

@@ -7,7 +7,7 @@
 // none. Attempts that would exceed what the page may have in flight with `keepalive` wait here; the engine's limit on
 // requests in flight bounds them.
 
-import init, * as wasm from 'engine';
+import * as wasm from 'engine';
 
 /** Bytes that all requests with `keepalive` of a page share (Fetch standard; the browser refuses more). */
 const KEEPALIVE_BYTES = 65536;
@@ -33,6 +33,8 @@ const now = () => performance.now();
 
 let source;
 let page;
+/** What the module exports: it is instantiated once, and its engine may be started again. */
+let exports;
 
 /** Says where the module comes from: a function that gives a URL, bytes, or a promise of either. */
 export function setSource(from) {
@@ -54,6 +56,20 @@ function plainFetch() {
     plain = inner;
   }
   return plain && plain.bind(self);
+}
+
+/** The compiled module: `from` is a function that gives one of the others, an address, an answer, bytes or the module itself. */
+async function compiled(from) {
+  let given = await (typeof from === 'function' ? from() : from);
+  if (given instanceof WebAssembly.Module) return given;
+  if (typeof given === 'string' || given instanceof URL) given = await fetch(given);
+  if (given instanceof Response) {
+    if (!given.ok) throw new Error(`no module: ${given.status} at ${given.url}`);
+    // Compiled while it comes; browsers do that for this type alone.
+    if (given.headers.get('content-type') === 'application/wasm') return WebAssembly.compileStreaming(given);
+    given = await given.arrayBuffer();
+  }
+  return WebAssembly.compile(given);
 }
 
 export class Page {
@@ -81,7 +97,7 @@ export class Page {
     try {
       if (typeof WebAssembly !== 'object') throw new Error('no WebAssembly');
       this.fetch = plainFetch();
-      const exports = await init({ module_or_path: await (typeof from === 'function' ? from() : from) });
+      exports ||= wasm.initSync({ module: await compiled(from) });
       this.memory = exports.memory;
       if (!wasm.start(now(), queueBytes, Math.random() * 2 ** 52)) throw new Error('out of memory');
       if (this.store) this.store.begin(this);

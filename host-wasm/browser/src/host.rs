@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use surgetank_core::breaker::BreakerState;
 use surgetank_core::concurrency::ConcurrencyConfig;
 use surgetank_core::config::{BatchConfig, Config, DestinationConfig};
-use surgetank_core::engine::{Engine, FlushId, Piece, Walk};
+use surgetank_core::engine::{Engine, FlushId, Walk};
 use surgetank_core::item::{
     Category, CategorySet, DestinationId, DropReason, Form, Header, Item, Outcome, Priority, Signal, TraceKey,
 };
@@ -22,10 +22,11 @@ use surgetank_core::response::{Failure, Response};
 use surgetank_core::sampling;
 use surgetank_core::storage::HeapStorage;
 use surgetank_core::time::{Duration, Instant, UnixTime};
+use surgetank_core::wire::envelope;
 use surgetank_core::wire::otlp::framing::Frame;
-use surgetank_core::wire::{WriteError, envelope};
 
 use crate::allowance::Allowance;
+use crate::window::Window;
 use crate::{status, store};
 
 /// Clients, transports and exporters that one page can have.
@@ -404,18 +405,18 @@ impl Host {
                 scope,
                 origins: &others,
             };
-            let whole = self.output.len();
-            let mut out = &mut self.output[..];
-            let written = request.write_body(&context, &mut out);
-            self.output_length = whole - out.len();
-            if let Err(error) = written {
-                let failure = match error {
-                    WriteError::Invalid(_) => Failure::InvalidRequest,
-                    _ => Failure::RequestTooLarge,
-                };
-                let _ = self.engine.on_failure(now, id, failure);
-                continue;
-            }
+            let mut out = Window::new(&mut self.output);
+            let body = match request.write_body(&context, &mut out) {
+                Ok(()) => out.written().ok_or(Failure::RequestTooLarge),
+                Err(_) => Err(Failure::InvalidRequest),
+            };
+            self.output_length = match body {
+                Ok(length) => length,
+                Err(failure) => {
+                    let _ = self.engine.on_failure(now, id, failure);
+                    continue;
+                }
+            };
             self.sending = Sending {
                 id: id.bits(),
                 destination: index as u32,
@@ -487,13 +488,7 @@ impl Host {
     /// nothing else to be understood. [`Host::sending`] says whose it is. False at the end. Nothing else is to be called
     /// in between.
     pub fn next_held(&mut self) -> bool {
-        while let Some(piece) = self.engine.next_piece(&mut self.walk) {
-            let Piece::Record {
-                mut header, payload, ..
-            } = piece
-            else {
-                continue;
-            };
+        while let Some((mut header, payload)) = self.engine.next_record(&mut self.walk) {
             let found = self
                 .places
                 .iter()
@@ -501,10 +496,10 @@ impl Host {
             let Some((index, place)) = found.and_then(|index| Some((index, self.places.get(index)?))) else {
                 continue;
             };
-            let whole = self.output.len();
-            let mut out = &mut self.output[..];
-            if store::write(&mut header, payload, &place.origins, &mut out).is_ok() {
-                self.output_length = whole - out.len();
+            let mut out = Window::new(&mut self.output);
+            let written = store::write(&mut header, payload, &place.origins, &mut out);
+            if let (Ok(()), Some(length)) = (written, out.written()) {
+                self.output_length = length;
                 self.sending.destination = index as u32;
                 return true;
             }
@@ -560,11 +555,10 @@ impl Host {
     /// Writes the status as JSON into the output window.
     pub fn status(&mut self) {
         let places = self.places.iter().map(|place| place.id);
-        let whole = self.output.len();
-        let mut out = &mut self.output[..];
+        let mut out = Window::new(&mut self.output);
+        status::write(&self.engine, places, &mut out);
         // The longest status is shorter than the shortest window.
-        let written = status::write(&self.engine, places, &mut out);
-        self.output_length = if written.is_ok() { whole - out.len() } else { 0 };
+        self.output_length = out.written().unwrap_or_default();
     }
 
     fn id(&self, destination: u32) -> Option<DestinationId> {

@@ -34,6 +34,7 @@ mod memory;
 mod page;
 mod status;
 mod store;
+mod window;
 
 // What is tested natively is tested in a browser, too.
 #[cfg(all(test, target_arch = "wasm32"))]

@@ -3,21 +3,22 @@
 //! What a record needs to be understood goes with it. Sentry's forms need nothing; a record of OTLP stands under a
 //! resource and a scope that only this page's engine knows by number, so it is stored as a whole request.
 
-use embedded_io::Write;
 use surgetank_core::item::{Form, Header};
 use surgetank_core::queue::Chunks;
 use surgetank_core::record::{self, HEADER_BYTES};
 use surgetank_core::wire::otlp::framing::{Frame, Records, Scopes, write_record_opening};
 
-/// It does not fit, or names an origin that is not there.
+use crate::window::Window;
+
+/// It names an origin that is not there, or is too long to be a request.
 pub(crate) struct NotWritten;
 
 /// Writes a record. `origins` are the encoded resources and scopes of its destination.
-pub(crate) fn write<W: Write>(
+pub(crate) fn write(
     header: &mut Header,
     payload: Chunks<'_>,
     origins: &[(alloc::vec::Vec<u8>, alloc::vec::Vec<u8>)],
-    out: &mut W,
+    out: &mut Window<'_>,
 ) -> Result<(), NotWritten> {
     let origin = header.origin;
     let wrapped = header.form == Form::OtlpRecord;
@@ -25,7 +26,7 @@ pub(crate) fn write<W: Write>(
         header.form = Form::OtlpRequest;
         header.origin = 0;
     }
-    put(out, &record::encode(header))?;
+    out.put(&record::encode(header));
     if wrapped {
         let (resource, scope) = origins.get(usize::from(origin)).ok_or(NotWritten)?;
         let frame = Frame {
@@ -43,7 +44,7 @@ pub(crate) fn write<W: Write>(
         write_record_opening(out, length).map_err(|_| NotWritten)?;
     }
     for piece in payload {
-        put(out, piece)?;
+        out.put(piece);
     }
     Ok(())
 }
@@ -52,8 +53,4 @@ pub(crate) fn write<W: Write>(
 pub(crate) fn read(stored: &[u8]) -> Option<(Header, &[u8])> {
     let (header, payload) = stored.split_first_chunk::<HEADER_BYTES>()?;
     Some((record::decode(header)?, payload))
-}
-
-fn put<W: Write>(out: &mut W, bytes: &[u8]) -> Result<(), NotWritten> {
-    out.write_all(bytes).map_err(|_| NotWritten)
 }

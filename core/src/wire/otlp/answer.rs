@@ -13,20 +13,25 @@
 //! server said. Everything is read in place, once: at most `limits::MAX_ANSWER_BYTES` of body and
 //! `limits::MAX_STATUS_DETAILS_BYTES` of trailer.
 
+#[cfg(any(feature = "grpc", test))]
 mod details;
 mod grpc;
 mod message;
 mod partial_success;
 #[cfg(test)]
 mod tests;
+#[cfg(any(feature = "grpc", test))]
+mod trailers;
 
 pub use grpc::GrpcCode;
 pub use message::Message;
 
 use super::protobuf::{Malformed, Reader};
 use crate::item::DropReason;
-use crate::limits::{MAX_ANSWER_BYTES, MAX_OTLP_RESPONSE_BYTES, MAX_OTLP_SERVER_DELAY};
-use crate::response::{Failure, GrpcStatus, Response};
+use crate::limits::{MAX_ANSWER_BYTES, MAX_OTLP_SERVER_DELAY};
+#[cfg(not(any(feature = "grpc", test)))]
+use crate::response::GrpcStatus;
+use crate::response::{Failure, Response};
 use crate::time::Duration;
 use crate::wire::json::{self, JsonError};
 use crate::wire::retry_after;
@@ -183,6 +188,14 @@ fn judge<'a>(
     }
 }
 
+#[cfg(any(feature = "grpc", test))]
+use trailers::verdict as of_grpc;
+
+#[cfg(not(any(feature = "grpc", test)))]
+const fn of_grpc<'a>(_: &Response<'a>, status: &GrpcStatus<'a>, _: AnswerPolicy) -> Verdict<'a> {
+    match status.0 {}
+}
+
 /// What it means that no answer came.
 pub const fn of_failure(failure: Failure) -> Verdict<'static> {
     let message = Message::EMPTY;
@@ -224,81 +237,6 @@ fn of_http<'a>(response: &Response<'a>, error_message: impl Fn(&Response<'a>) ->
             refusal: Refusal::Http(status),
             message: error_message(response),
         },
-    }
-}
-
-fn of_grpc<'a>(response: &Response<'a>, status: &GrpcStatus<'a>, policy: AnswerPolicy) -> Verdict<'a> {
-    let message = Message::percent_encoded(status.message.unwrap_or_default());
-    let Some(code) = status.code else {
-        return of_proxy(response, message);
-    };
-    let code = GrpcCode::from_number(code);
-    if code == GrpcCode::Ok {
-        return of_grpc_body(response.body);
-    }
-    let refused = Verdict::Drop {
-        refusal: Refusal::Grpc(code),
-        message,
-    };
-    let exhausted = code == GrpcCode::ResourceExhausted;
-    if !code.is_retryable() && !exhausted {
-        return refused;
-    }
-    let retry_info = details::retry_info(status.details.unwrap_or_default());
-    if exhausted && retry_info.is_none() && !policy.retry_resource_exhausted_without_retry_info {
-        return refused;
-    }
-    Verdict::Retry {
-        delay: retry_info.map_or(Delay::Backoff, bounded),
-        throttled: exhausted || retry_info.is_some(),
-        message,
-    }
-}
-
-/// An HTTP answer to a gRPC call, without a gRPC status: something in between answered.
-fn of_proxy<'a>(response: &Response<'a>, message: Message<'a>) -> Verdict<'a> {
-    let code = GrpcCode::from_http(response.status);
-    if code.is_retryable() {
-        let delay = retry_after(response);
-        Verdict::Retry {
-            delay,
-            throttled: response.status == 429 || delay != Delay::Backoff,
-            message,
-        }
-    } else {
-        Verdict::Drop {
-            refusal: Refusal::Grpc(code),
-            message,
-        }
-    }
-}
-
-/// The message in the body of a successful gRPC answer: a flag byte, the length in four bytes, big-endian, the bytes.
-fn of_grpc_body(body: &[u8]) -> Verdict<'_> {
-    let undecodable = Verdict::Success {
-        warning: Some(Warning::UndecodableResponse),
-    };
-    let Some((&[compressed, a, b, c, d], rest)) = body.split_first_chunk::<5>() else {
-        return if body.is_empty() {
-            Verdict::Success { warning: None }
-        } else {
-            undecodable
-        };
-    };
-    let len = u32::from_be_bytes([a, b, c, d]) as usize;
-    if len > MAX_OTLP_RESPONSE_BYTES {
-        return Verdict::Drop {
-            refusal: Refusal::ResponseTooLarge,
-            message: Message::EMPTY,
-        };
-    }
-    if compressed != 0 {
-        return undecodable;
-    }
-    match rest.split_at_checked(len) {
-        Some((message, _)) => delivered(message, ContentType::Protobuf),
-        None if is_cut(body) => verdict_of(PartialSuccess::from_protobuf(Reader::of_prefix(rest)).ok()),
-        None => undecodable,
     }
 }
 

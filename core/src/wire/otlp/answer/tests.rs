@@ -1,5 +1,6 @@
 use super::*;
 use crate::limits::MAX_STATUS_DETAILS_BYTES;
+use crate::response::GrpcStatus;
 use crate::time::UnixTime;
 use crate::wire::otlp::protobuf::{Out, Writer};
 use std::string::ToString;
