@@ -31,7 +31,12 @@ pub(crate) const STEPS: &[Step] = &[
         name: "fmt",
         shows: "every file is formatted",
         tools: &[Tool::Component("rustfmt")],
-        lines: &["cargo fmt --all --check"],
+        lines: &[
+            "cargo fmt --all --check",
+            "cargo fmt --manifest-path host-wasm/browser/bindgen/Cargo.toml --check",
+            "cargo fmt --manifest-path tests/bench/Cargo.toml --check",
+            "cargo fmt --manifest-path tests/fuzz/Cargo.toml --check",
+        ],
         then: None,
     },
     Step {
@@ -47,6 +52,10 @@ pub(crate) const STEPS: &[Step] = &[
              --target thumbv7em-none-eabihf --target thumbv6m-none-eabi -- -D warnings",
             "cargo clippy --release --manifest-path examples/embedded-serial/Cargo.toml --target-dir target/firmware \
              --target thumbv7em-none-eabihf --target thumbv6m-none-eabi -- -D warnings",
+            // Programs with dependencies of their own.
+            "cargo clippy --locked --manifest-path host-wasm/browser/bindgen/Cargo.toml --target-dir target/bindgen \
+             --all-targets --features test-runner -- -D warnings",
+            "cargo clippy --manifest-path tests/fuzz/Cargo.toml --target-dir target --all-targets -- -D warnings",
         ],
         then: None,
     },

@@ -11,16 +11,13 @@ fn main() -> ExitCode {
         eprintln!("usage: surgetank-browser-bindgen MODULE.wasm FOLDER");
         return ExitCode::FAILURE;
     };
-    let generated = Bindgen::new()
-        .input_path(module)
-        .web(true)
-        .and_then(|bindgen| {
-            bindgen
-                .typescript(false)
-                .omit_default_module_path(true)
-                .out_name("engine")
-                .generate(folder)
-        });
+    let generated = Bindgen::new().input_path(module).web(true).and_then(|bindgen| {
+        bindgen
+            .typescript(false)
+            .omit_default_module_path(true)
+            .out_name("engine")
+            .generate(folder)
+    });
     match generated {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
