@@ -26,6 +26,9 @@ const CLOSED = 2;
 /** What `fail` calls them. */
 const NETWORK = 0;
 const TIMEOUT = 1;
+/** Drop reasons `internal_sdk_error` and `too_large`. */
+const FAILED = 8;
+const TOO_LARGE = 17;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -217,28 +220,40 @@ export class Page {
 
   /**
    * Records what `encode` makes (a text or bytes), unless the engine wants none: then nothing is encoded.
-   * `kind`: `{form, category, urgent, trace, origin, logBytes}`; form -1 is a whole envelope.
+   * `kind`: `{form, category, quantity, more, urgent, trace, origin, logBytes}`; form -1 is a whole envelope, of which `more`
+   * says what else it counts: `[[category, quantity], ...]`.
    */
   record(destination, kind, encode) {
     const began = now();
-    if (destination < 0 || wasm.admit(began, destination, kind.category, !!kind.urgent) !== NONE) return;
+    const { form, category, quantity = 1, urgent = false } = kind;
+    // One that found no place among the engine's destinations.
+    if (destination < 0) return this.lose(destination, kind, FAILED);
+    const refused = wasm.admit(began, destination, category, quantity, urgent);
+    // The engine has counted the first of its counts.
+    if (refused !== NONE) return this.lose(destination, { ...kind, quantity: 0 }, refused);
     let length = -1;
-    let lossReason = 17; // too_large
+    let reason = TOO_LARGE;
     try {
       const payload = encode(kind);
       if (typeof payload === 'string') length = this.writeText(payload);
       else if (this.write([payload])) length = payload.length;
     } catch {
-      lossReason = 8; // internal_sdk_error: what was recorded cannot be read
+      // What was to be recorded cannot be read.
+      reason = FAILED;
     }
-    if (length < 0) wasm.lost(now(), destination, kind.category, lossReason, 1);
-    else if (kind.form < 0) wasm.envelope(began, now(), destination, length);
+    if (length < 0) this.lose(destination, kind, reason);
+    else if (form < 0) wasm.envelope(began, now(), destination, length);
     else {
-      const { form, category, logBytes = 0, trace = 0n, origin = 0, urgent = false } = kind;
+      const { form, logBytes = 0, trace = 0n, origin = 0 } = kind;
       wasm.record(began, now(), destination, form, category, logBytes, trace, origin, urgent, length);
     }
     if (this.store) this.store.dirty = true;
     this.arm();
+  }
+
+  /** Counts a record that the engine never had. */
+  lose(destination, { category, quantity = 1, more = [] }, reason) {
+    for (const [of, many] of [[category, quantity], ...more]) if (many) wasm.lost(now(), destination, of, reason, many);
   }
 
   /** Names an encoded resource and scope by a number; -1 when there are too many. */

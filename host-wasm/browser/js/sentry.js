@@ -10,6 +10,7 @@ const encoder = new TextEncoder();
 const CATEGORIES = {
   event: ERROR,
   transaction: 2,
+  raw_security: 3,
   session: 5,
   sessions: 5,
   profile: 6,
@@ -18,9 +19,21 @@ const CATEGORIES = {
   check_in: 10,
   span: SPAN,
   feedback: 14,
+  user_report: 14,
+  profile_chunk: 18,
   log: LOG,
+  trace_metric: 33,
   client_report: 39,
 };
+const ATTACHMENT = 4;
+const ATTACHMENT_ITEM = 22;
+
+/** What an item counts, as the engine would count it, but for bytes of logs and metrics: `[[category, quantity], ...]`. */
+function countsOf([{ type, item_count: count = 1 }, payload]) {
+  if (type === 'transaction') return [[CATEGORIES[type], 1], [SPAN, 1 + (payload.spans || []).length]];
+  if (type === 'attachment') return [[ATTACHMENT, payload.length || 1], [ATTACHMENT_ITEM, 1]];
+  return [[CATEGORIES[type] ?? DEFAULT, count]];
+}
 
 /** An envelope of the SDK (`[headers, [[itemHeaders, payload], ...]]`) as bytes. */
 export function serialize([headers, items]) {
@@ -52,10 +65,11 @@ export function makeSurgetankTransport(options) {
     async send(envelope) {
       const items = envelope[1];
       if (!items.length) return {};
-      const categories = items.map(([{ type }]) => CATEGORIES[type] ?? DEFAULT);
-      const category = categories.find((one) => one !== DEFAULT) ?? DEFAULT;
+      const more = items.flatMap(countsOf);
+      const first = more.findIndex(([category]) => category !== DEFAULT);
+      const [[category, quantity]] = more.splice(Math.max(first, 0), 1);
       page.whenReady(() => {
-        page.record(destination(), { form: ENVELOPE, category }, () => serialize(envelope));
+        page.record(destination(), { form: ENVELOPE, category, quantity, more }, () => serialize(envelope));
       }, category);
       return {};
     },

@@ -4,14 +4,16 @@
 //! application that throws in a loop makes thousands of them in one task. So the time that recording takes is paid from
 //! a small account: [`FULL`] at once, refilled by a tenth of the time that passes. Only what recording itself took
 //! is taken from it; once it is empty, records are refused (and counted as `buffer_overflow`), which costs next to
-//! nothing, until it fills again. So 50 ms hold about 15 ms of recording, and less than 18 ms where a coarse clock favours
+//! nothing, until it fills again. So 50 ms hold about 15 ms of recording, and less than 20 ms where a coarse clock favours
 //! recording.
 //!
 //! Errors may use all of it; what is less important leaves them [`KEPT_FOR_ERRORS`].
 //!
-//! The clock does not know whether recording was at work or another program had the processor. So that one long wait, or a
-//! first call that the browser still had to compile, costs nobody a record, the first [`ALWAYS`] records of each second
-//! are taken whatever the account says.
+//! The clock does not know whether recording was at work or another program had the processor, and a first call costs what
+//! the browser compiles for it. So time alone would drop what an ordinary page records on a busy machine or a slow phone, all
+//! spans of its load at once among them. Beside it stands an account of [`SPARE`] records, refilled by one every
+//! [`SPARE_REFILL`]: they are taken when the time is used up. Some milliseconds of work, on a slow phone up to 20. Of these,
+//! too, the last [`SPARE_FOR_ERRORS`] are for errors.
 
 use surgetank_core::item::Priority;
 use surgetank_core::time::{Duration, Instant};
@@ -22,8 +24,14 @@ pub const FULL: Duration = Duration::from_millis(10);
 /// What only records of the most important lane may use.
 pub const KEPT_FOR_ERRORS: Duration = Duration::from_millis(4);
 
-/// Records of each second that are taken in any case: a few hundred microseconds of work, on a slow phone some milliseconds.
-pub const ALWAYS: u32 = 16;
+/// Most records that are taken in one go though the time is used up: as many as Sentry's own transport holds.
+pub const SPARE: u32 = 64;
+
+/// Of these, what only records of the most important lane may use.
+pub const SPARE_FOR_ERRORS: u32 = 16;
+
+/// How long it takes until there is one more.
+pub const SPARE_REFILL: Duration = Duration::from_micros(62_500);
 
 /// The account refills by this fraction of the time that passes.
 const REFILL: u64 = 10;
@@ -40,9 +48,9 @@ pub struct Allowance {
     /// In microseconds; negative when overdrawn.
     left: i64,
     at: Instant,
-    /// Of [`ALWAYS`], since `second`.
-    always: u32,
-    second: Instant,
+    /// Of [`SPARE`], as of `spare_at`.
+    spare: u32,
+    spare_at: Instant,
 }
 
 const fn micros(span: Duration) -> i64 {
@@ -56,34 +64,48 @@ impl Allowance {
         Self {
             left: micros(FULL),
             at: now,
-            always: ALWAYS,
-            second: now,
+            spare: SPARE,
+            spare_at: now,
         }
     }
 
-    /// True when a record of this priority may be encoded now. Constant time.
+    /// True when a record of this priority may be encoded now, which takes one of the spare ones when there is no time left.
+    /// Constant time.
     pub fn permits(&mut self, now: Instant, priority: Priority) -> bool {
         let refill = now.since(self.at).div(REFILL).min(FULL.saturating_add(MOST_OWED));
         if !refill.is_zero() {
             self.left = self.left.saturating_add(micros(refill)).min(micros(FULL));
             self.at = now;
         }
-        if now.since(self.second) >= Duration::from_secs(1) {
-            self.second = now;
-            self.always = ALWAYS;
-        }
-        if self.always > 0 {
+        let (kept, spare_kept) = match priority {
+            Priority::Critical => (0, 0),
+            _ => (micros(KEPT_FOR_ERRORS), SPARE_FOR_ERRORS),
+        };
+        if self.left > kept {
             return true;
         }
-        match priority {
-            Priority::Critical => self.left > 0,
-            _ => self.left > micros(KEPT_FOR_ERRORS),
+        self.refill_spare(now);
+        let permitted = self.spare > spare_kept;
+        self.spare = self.spare.saturating_sub(u32::from(permitted));
+        permitted
+    }
+
+    fn refill_spare(&mut self, now: Instant) {
+        let more = now.since(self.spare_at).as_micros() / SPARE_REFILL.as_micros();
+        let missing = u64::from(SPARE.saturating_sub(self.spare));
+        if more >= missing {
+            self.spare = SPARE;
+            self.spare_at = now;
+        } else {
+            self.spare = self.spare.saturating_add(more as u32);
+            // What has passed of the next one counts for it.
+            let used = Duration::from_micros(more.saturating_mul(SPARE_REFILL.as_micros()));
+            self.spare_at = self.spare_at.saturating_add(used);
         }
     }
 
     /// Takes what recording a record took.
     pub fn take(&mut self, spent: Duration) {
-        self.always = self.always.saturating_sub(1);
         let spent = micros(spent.min(FULL.saturating_add(MOST_OWED)));
         self.left = self.left.saturating_sub(spent).max(-micros(MOST_OWED));
     }
@@ -100,13 +122,13 @@ mod tests {
         Instant::from_micros(1000 * millis)
     }
 
-    /// One from which the records of this second were taken.
+    /// One without spare records, and none that come back.
     fn begun(now: Instant) -> Allowance {
-        let mut allowance = Allowance::new(now);
-        for _ in 0..ALWAYS {
-            allowance.take(Duration::ZERO);
+        Allowance {
+            spare: 0,
+            spare_at: at(u64::MAX / 1000),
+            ..Allowance::new(now)
         }
-        allowance
     }
 
     /// Records for `millis` without a pause, 30 us each, by a clock that shows multiples of `tick` us; gives what was
@@ -137,7 +159,7 @@ mod tests {
             );
         }
         let used = permitted_micros(50, 100);
-        assert!(used <= 18_000, "{used} us in the time of a long task");
+        assert!(used <= 20_000, "{used} us in the time of a long task");
     }
 
     #[test]
@@ -171,14 +193,60 @@ mod tests {
     }
 
     #[test]
-    fn one_that_took_long_costs_the_next_few_nothing_in_any_second() {
+    fn a_machine_that_makes_records_wait_costs_an_ordinary_page_none() {
+        // Each seems to take a second: a page's load on a machine that does something else.
         let mut allowance = Allowance::new(at(0));
-        for second in 0..3 {
-            for _ in 0..ALWAYS {
-                assert!(allowance.permits(at(1000 * second), Priority::Lowest));
+        let taken = (0..1000).filter(|_| {
+            let permitted = allowance.permits(at(0), Priority::Medium);
+            if permitted {
                 allowance.take(Duration::from_secs(1));
             }
-            assert!(!allowance.permits(at(1000 * second), Priority::Critical));
+            permitted
+        });
+        // The first one has time.
+        assert_eq!(taken.count() as u32, 1 + SPARE - SPARE_FOR_ERRORS);
+        for _ in 0..SPARE_FOR_ERRORS {
+            assert!(
+                allowance.permits(at(0), Priority::Critical),
+                "some are left for errors"
+            );
         }
+        assert!(!allowance.permits(at(0), Priority::Critical), "and no more");
+    }
+
+    #[test]
+    fn spare_records_come_back_one_by_one_and_never_more_than_there_may_be() {
+        let overdrawn = |allowance: &mut Allowance| allowance.take(Duration::from_secs(1));
+        let mut allowance = Allowance {
+            spare: 0,
+            ..Allowance::new(at(0))
+        };
+        overdrawn(&mut allowance);
+        assert!(!allowance.permits(at(62), Priority::Critical));
+        assert!(allowance.permits(at(63), Priority::Critical));
+        assert!(!allowance.permits(at(64), Priority::Critical));
+        assert!(
+            !allowance.permits(at(124), Priority::Medium),
+            "the last ones are for errors"
+        );
+        let hour = at(3_600_000);
+        overdrawn(&mut allowance);
+        // The first one has time again.
+        let most = (0..1000).filter(|_| {
+            let permitted = allowance.permits(hour, Priority::Critical);
+            overdrawn(&mut allowance);
+            permitted
+        });
+        assert_eq!(most.count() as u32, 1 + SPARE);
+    }
+
+    #[test]
+    fn while_there_is_time_the_spare_records_are_untouched() {
+        let mut allowance = Allowance::new(at(0));
+        for _ in 0..1000 {
+            assert!(allowance.permits(at(0), Priority::Lowest));
+            allowance.take(Duration::from_micros(1));
+        }
+        assert_eq!(allowance.spare, SPARE);
     }
 }

@@ -108,12 +108,12 @@ pub fn origin(destination: u32, resource: u32, scope: u32) -> u32 {
     .map_or(NONE, u32::from)
 }
 
-/// `NONE` when a record of that category may come, else the number of the reason, which is counted.
+/// `NONE` when a record of that category may come, else the number of the reason, for which `quantity` is counted.
 #[wasm_bindgen]
-pub fn admit(now: f64, destination: u32, category: u32, urgent: bool) -> u32 {
+pub fn admit(now: f64, destination: u32, category: u32, quantity: u32, urgent: bool) -> u32 {
     with(Err(DropReason::Closed), |page| {
         page.host
-            .admit(instant(now), destination, category_of(category), urgent)
+            .admit(instant(now), destination, category_of(category), quantity, urgent)
     })
     .pipe(reason_number)
 }

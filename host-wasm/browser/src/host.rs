@@ -234,7 +234,7 @@ impl Host {
         Some(number as u8)
     }
 
-    /// Whether a record may come, before it is encoded. A refusal is counted here.
+    /// Whether a record that counts `quantity` may come, before it is encoded. A refusal is counted here.
     ///
     /// # Errors
     /// Why not.
@@ -243,6 +243,7 @@ impl Host {
         now: Instant,
         destination: u32,
         category: Category,
+        quantity: u32,
         urgent: bool,
     ) -> Result<(), DropReason> {
         let Some(id) = self.id(destination) else {
@@ -261,7 +262,8 @@ impl Host {
             }
         });
         if let Err(reason) = admitted {
-            self.engine.on_losses(now, Some(id), category, reason, 1);
+            self.engine
+                .on_losses(now, Some(id), category, reason, quantity.into());
         }
         admitted
     }

@@ -79,7 +79,7 @@ fn what_is_written_into_the_window_leaves_by_the_other() {
     assert!(start(clock(), QUEUE, 7.0));
     let to = sentry();
     assert_eq!(to, 0);
-    assert_eq!(admit(clock(), to, Category::Error as u32, false), NONE);
+    assert_eq!(admit(clock(), to, Category::Error as u32, 1, false), NONE);
     assert_eq!(record_event(to), NONE);
     assert_eq!(poll(clock(), Date::now()), Next::Send as u32);
     assert_eq!((sending_to(), sending_signal()), (to, 0));
@@ -119,12 +119,12 @@ fn a_limit_holds_on_the_clock_of_the_page() {
     answer(sending_id(), 429, None, Some("3600:error:key"));
     let error = Category::Error as u32;
     assert_eq!(
-        admit(clock(), to, error, false),
+        admit(clock(), to, error, 1, false),
         DropReason::RatelimitBackoff as u32
     );
-    assert_eq!(admit(clock(), to, Category::LogItem as u32, false), NONE);
+    assert_eq!(admit(clock(), to, Category::LogItem as u32, 1, false), NONE);
     let hour = 3_600_000.0;
-    assert_eq!(admit(clock() + hour + 1000.0, to, error, false), NONE);
+    assert_eq!(admit(clock() + hour + 1000.0, to, error, 1, false), NONE);
 }
 
 #[test]

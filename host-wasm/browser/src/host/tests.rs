@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::allowance::FULL;
+use crate::allowance::{FULL, SPARE};
 
 const EVENT: &[u8] = b"{\"event_id\":\"00112233445566778899aabbccddeeff\"}\n{\"type\":\"event\"}\n{\"message\":\"it broke\"}\n";
 
@@ -92,10 +92,10 @@ fn a_limit_in_an_answer_closes_the_door_before_anything_is_encoded() {
         ..Answer::default()
     };
     host.respond(at(2), UnixTime::from_secs(1), host.sending().id, answer);
-    let admitted = host.admit(at(3), to, Category::Error, false);
+    let admitted = host.admit(at(3), to, Category::Error, 1, false);
     assert_eq!(admitted, Err(DropReason::RatelimitBackoff));
-    assert_eq!(host.admit(at(3), to, Category::LogItem, false), Ok(()));
-    assert_eq!(host.admit(at(10_003), to, Category::Error, false), Ok(()));
+    assert_eq!(host.admit(at(3), to, Category::LogItem, 1, false), Ok(()));
+    assert_eq!(host.admit(at(10_003), to, Category::Error, 1, false), Ok(()));
     let status = status(&mut host);
     assert_eq!(
         status["categories"]["error"]["recorded"], 2,
@@ -129,13 +129,13 @@ fn recording_in_a_loop_is_refused_when_its_time_is_used_up() {
     let to = sentry(&mut host);
     let mut recorded = 0;
     for _ in 0..10_000 {
-        if host.admit(at(5), to, Category::Error, false).is_ok() {
+        if host.admit(at(5), to, Category::Error, 1, false).is_ok() {
             let length = put(&mut host, EVENT);
             let _ = host.record_envelope(at(5), Duration::from_micros(100), to, length);
             recorded += 1;
         }
     }
-    assert_eq!(recorded, FULL.as_micros() / 100);
+    assert_eq!(recorded, FULL.as_micros() / 100 + u64::from(SPARE));
     let status = status(&mut host);
     assert_eq!(status["categories"]["error"]["recorded"], 10_000);
     let dropped: u64 = status["dropped"]
@@ -252,7 +252,7 @@ fn close_ends_at_its_deadline() {
     assert_eq!(host.deadline(at(99)), Some(at(100)));
     assert_eq!(host.poll(at(100), UnixTime::from_secs(1)), Next::Closed);
     assert_eq!(
-        host.admit(at(101), to, Category::Error, false),
+        host.admit(at(101), to, Category::Error, 1, false),
         Err(DropReason::Closed)
     );
 }
