@@ -5,6 +5,7 @@ import { test } from 'node:test';
 
 import { scenes } from './scene.mjs';
 import { eventsOf } from './servers.mjs';
+import { bundle } from './tools.mjs';
 
 const scene = scenes();
 
@@ -122,6 +123,44 @@ for (const [name, init] of [
   );
 }
 
+/** A page in a frame of its own, opaque origin: no storage, no locks to speak of. */
+const FRAMED = await bundle(`
+  import { init } from 'surgetank/inline';
+  import { offlineStore } from 'surgetank/offline';
+  Object.assign(window, { S: { init, offlineStore }, ready: true });`, 'iife');
+
+test(
+  'in a frame without an origin, where storage is really blocked, it goes on in memory',
+  scene(
+    async ({ open, dsn, away, complaints }) => {
+      away.answer = (_, number) => (number === 0 ? 'reset' : {});
+      const page = await open('/holder.html');
+      const frame = page.frames().find((frame) => frame.url().endsWith('/framed.html'));
+      await frame.waitForFunction('window.ready === true', undefined, { timeout: 60_000 });
+      const blocked = await frame.evaluate(() => {
+        try {
+          indexedDB.open('surgetank', 1);
+        } catch (error) {
+          return error.name;
+        }
+      });
+      assert.equal(blocked, 'SecurityError');
+      await start(frame, dsn);
+      await record(frame, 'kept in memory');
+      await away.until(() => messagesOf(away).length === 2, 'another attempt', 120_000);
+      await frame.waitForFunction(() => client.status().categories.error.delivered === 1, undefined, { timeout: 60_000 });
+      assert.deepEqual(complaints, []);
+    },
+    {
+      texts: {
+        '/holder.html': '<!doctype html><link rel="icon" href="data:,"><iframe sandbox="allow-scripts" src="/framed.html"></iframe><script>window.ready = true;</script>',
+        '/framed.html': '<!doctype html><meta charset="utf-8"><script src="/framed.js"></script>',
+        '/framed.js': FRAMED,
+      },
+    },
+  ),
+);
+
 test(
   'what is too old is dropped and counted',
   scene(async ({ open, dsn, away, context }) => {
@@ -157,6 +196,32 @@ test(
     await page.waitForFunction(() => client.page.store.last > 0 && !client.page.store.database, undefined, { timeout: 60_000 });
     broken = false;
     await page.waitForFunction(() => client.status().categories.error.delivered === 1, undefined, { timeout: 180_000 });
+    assert.deepEqual(complaints, []);
+  }),
+);
+
+test(
+  'a storage that becomes full while it keeps something gives that back: nothing is lost and nothing comes twice',
+  scene(async ({ open, dsn, away, home, context, complaints }) => {
+    let broken = true;
+    away.answer = () => (broken ? 'reset' : {});
+    const first = await open();
+    await start(first, dsn);
+    await record(first, 'before');
+    await kept(first, 1);
+    const driver = await context.newCDPSession(first);
+    await driver.send('Storage.overrideQuotaForOrigin', { origin: home.origin, quotaSize: 1 });
+    await record(first, 'after');
+    await first.waitForFunction(() => !client.page.store.database, undefined, { timeout: 60_000 });
+    await kept(first, 0);
+    // Another tab finds nothing that this one still has.
+    broken = false;
+    const second = await open();
+    await start(second, dsn);
+    await first.waitForFunction(() => client.status().categories.error.delivered === 2, undefined, { timeout: 180_000 });
+    assert.equal(await second.evaluate(() => client.status().categories.error), undefined);
+    const { categories } = await first.evaluate(() => client.status());
+    assert.deepEqual(categories.error, { recorded: 2, delivered: 2, dropped: 0, queued: 0 });
     assert.deepEqual(complaints, []);
   }),
 );

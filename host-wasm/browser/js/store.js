@@ -53,9 +53,16 @@ class Store {
     }
   }
 
-  stop() {
-    if (this.database) this.database.close();
+  /** Goes on in memory alone. What lies in the row is in memory, too, and would come twice: it goes, before the lock does. */
+  async stop() {
+    const { database } = this;
     this.database = undefined;
+    try {
+      if (database && this.stored) await promised(database.transaction(ROWS, 'readwrite').objectStore(ROWS).delete(this.id));
+    } catch {
+      // It comes twice then.
+    }
+    if (database) database.close();
     this.letGo();
   }
 
@@ -71,7 +78,7 @@ class Store {
       await done;
       return result;
     } catch {
-      this.stop();
+      await this.stop();
     }
   }
 
