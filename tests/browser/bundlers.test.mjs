@@ -94,6 +94,32 @@ for (const [name, build] of Object.entries(BUILDERS)) {
   );
 }
 
+test(
+  "a site on Vite's development server, which bundles packages beforehand, sends",
+  scene(async ({ context, dsn, away, complaints }) => {
+    const folder = site('vite-development', 'surgetank');
+    writeFileSync(join(folder, 'index.html'), html('/main.js'));
+    const { createServer } = await import(pathToFileURL(join(modules, 'vite/dist/node/index.js')));
+    const server = await createServer({
+      root: folder,
+      cacheDir: join(folder, '.vite'),
+      configFile: false,
+      logLevel: 'error',
+      // A project has its packages in its own folder.
+      server: { host: '127.0.0.1', port: 0, hmr: false, watch: null, fs: { allow: [folder, modules] } },
+    });
+    try {
+      await server.listen();
+      const page = await context.newPage();
+      await page.goto(server.resolvedUrls.local[0] + '#' + encodeURIComponent(dsn));
+      await away.until((requests) => eventsOf(requests).some(({ message }) => message === 'built'), 'the event', 120_000);
+      assert.deepEqual(complaints, []);
+    } finally {
+      await server.close();
+    }
+  }),
+);
+
 test('the types are right for those who use them', async () => {
   const folder = site('types', 'surgetank');
   const program = `import { init, makeSurgetankTransport, SurgetankSpanExporter, SurgetankSpanProcessor } from 'surgetank';

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { scenes } from './scene.mjs';
+import { hide, scenes } from './scene.mjs';
 import { eventsOf } from './servers.mjs';
 
 const scene = scenes({ plain: true });
@@ -14,13 +14,6 @@ const start = (page, dsn) =>
     window.client = S.init({ dsn });
     return window.client.page.loaded;
   }, dsn);
-
-/** Hides `page` behind a new tab. */
-async function hide(page, open) {
-  const other = await open('/other.html');
-  await other.bringToFront();
-  await page.waitForFunction(() => document.visibilityState === 'hidden', undefined, { timeout: 60_000, polling: 100 });
-}
 
 /** Waits in the page without its timers, which are what is slowed down. */
 const until = (page, condition) => page.waitForFunction(condition, undefined, { timeout: 120_000, polling: 250 });

@@ -1,10 +1,14 @@
 // The life of a page: it is closed, left, comes back; its policy forbids WebAssembly; it is a worker.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { PAGE, scenes } from './scene.mjs';
 import { eventsOf } from './servers.mjs';
+import { packaged } from './tools.mjs';
 
 // The driver switches the back/forward cache off for everybody; here it is what is tested.
 const scene = scenes({ ignoreDefaultArgs: ['--disable-back-forward-cache'] });
@@ -142,6 +146,18 @@ for (const [name, more] of [
     }, more),
   );
 }
+
+test('on a server that renders pages every call is without effect, and nothing is said', () => {
+  const script = `import { init } from ${JSON.stringify(pathToFileURL(join(packaged, 'index.js')))};
+    const client = init({ dsn: 'http://key@127.0.0.1:1/1' });
+    client.captureMessage('nobody hears');
+    client.startSpan('nothing').end();
+    const flushed = await client.flush(100);
+    console.log(client.status().state, flushed, await client.close(100));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8', timeout: 60_000 });
+  assert.equal(stderr, '');
+  assert.equal(stdout.trim(), 'off true true');
+});
 
 test(
   'wrong settings are said once and harm nothing',

@@ -11,14 +11,21 @@ export const PAGE = `<!doctype html><html><head><meta charset="utf-8"><title>pag
 window.S = { ...own, offlineStore }; window.ready = true;</script></head>
 <body><p>page</p></body></html>`;
 
+/** Hides `page` behind a new tab; in a browser that is `plain`. */
+export async function hide(page, open) {
+  const other = await open('/other.html');
+  await other.bringToFront();
+  await page.waitForFunction(() => document.visibilityState === 'hidden', undefined, { timeout: 60_000, polling: 100 });
+}
+
 /**
  * Gives `scene(options)` to the tests of a file; the browser is shared, everything else is the test's own. With `plain` the
- * browser is one whose pages can be hidden; then they share what they store, too.
+ * browser, started with `flags`, is one whose pages can be hidden; then they share what they store, too.
  */
-export function scenes({ plain = false, ...options } = {}) {
+export function scenes({ plain = false, flags, ...options } = {}) {
   const shared = {};
   before(async () => {
-    shared.browser = plain ? await launchPlain() : await launch(options);
+    shared.browser = plain ? await launchPlain(flags) : await launch(options);
   });
   after(() => shared.browser?.close());
 

@@ -31,13 +31,13 @@ const args = [
 export const launch = (more = {}) => chromium.launch({ executablePath, args, ...more });
 
 /**
- * A browser as users have it: the driver's own browsers show every page and throttle none. Its pages share one context
- * and one window, in which the page brought to the front hides the others.
+ * A browser as users have it, but for `flags`: the driver's own browsers show every page and throttle none. Its pages share one
+ * context and one window, in which the page brought to the front hides the others.
  */
-export async function launchPlain() {
+export async function launchPlain(flags = []) {
   const profile = mkdtempSync(join(tmpdir(), 'surgetank-chromium-'));
   const own = ['--headless=new', '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'];
-  const child = spawn(executablePath, [...args, ...own], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(executablePath, [...args, ...flags, ...own], { stdio: ['ignore', 'ignore', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
   const ended = new Promise((resolve) => child.once('exit', resolve));

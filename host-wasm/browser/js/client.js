@@ -109,7 +109,8 @@ export class Client {
     } else throw new Error('init wants a dsn or an otlpEndpoint');
     // What an earlier visit kept for it goes on, also if this one records nothing.
     this.page.whenReady(() => this.destination());
-    if (options.globalHandlers !== false) this.listen();
+    // A server that renders pages has neither events nor an engine.
+    if (options.globalHandlers !== false && typeof addEventListener === 'function') this.listen();
   }
 
   listen() {
