@@ -49,6 +49,12 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// had queued stays the parent's to deliver. The order of building and forking does not matter. A child does not know what
 /// servers told the parent: it hears of a rate limit with its first refused request, and begins without downsampling.
 ///
+/// A fork waits while the client does what a child must not be forked amid: a second at most for what libraries make once in
+/// a process, a quarter of one for a name lookup; most forks wait for nothing. Lookups of others are not known here: a child
+/// that is forked amid one may, with glibc, be unable to look up names, and then delivers to addresses alone; its calls keep
+/// their deadlines. A child that was not made by `fork` (a bare `clone`, `_Fork`) must not use the client; one of `vfork` or
+/// `posix_spawn` has nothing of it.
+///
 /// **Dropping** the last clone closes the client, which takes at most two seconds. A client in a `static` is never
 /// dropped: call [`Client::close`] before the program ends.
 #[derive(Clone)]

@@ -17,26 +17,35 @@ pub(crate) fn generation() -> u32 {
 /// Makes [`generation`] count and [`unforked`] work. Once per process is enough; more does no harm.
 #[cfg(unix)]
 pub(crate) fn watch() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
+    use std::sync::atomic::AtomicBool;
+
+    static WATCHES: AtomicBool = AtomicBool::new(false);
+    /// What the generation of a child that is forked now will be.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
 
     extern "C" fn before() {
+        NEXT.store(generation().wrapping_add(1), Ordering::Relaxed);
         making::before_fork();
     }
     extern "C" fn in_parent() {
         making::after_fork();
     }
     extern "C" fn in_child() {
-        GENERATION.fetch_add(1, Ordering::Relaxed);
+        GENERATION.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
         making::in_child();
     }
 
-    ONCE.call_once(|| {
-        // SAFETY: the handlers are plain functions that live as long as the program. That of the child only writes to
-        // atomics, which is allowed in a child of a program with threads.
-        unsafe {
-            libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child));
-        }
-    });
+    if WATCHES.load(Ordering::Acquire) {
+        return;
+    }
+    // Threads that come here at once all set the handlers, for waiting for one of them is what a child could not; twice, they do the
+    // same as once.
+    // SAFETY: the handlers are plain functions that live as long as the program. That of the child only writes to
+    // atomics, which is allowed in a child of a program with threads.
+    unsafe {
+        libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child));
+    }
+    WATCHES.store(true, Ordering::Release);
 }
 
 /// Nothing forks here.
@@ -50,18 +59,41 @@ pub(crate) fn watch() {}
 /// make such things is called here; a fork takes as much longer, a second at most.
 pub(crate) fn unforked<T>(make: impl FnOnce() -> T) -> T {
     #[cfg(unix)]
-    let _made = making::begin();
+    let _made = making::begin(making::By::Making);
     make()
 }
 
-/// Who makes something for the process, and who forks: one thread at a time.
+/// Runs `look_up`, a call of the C library that resolves a name, while the process does not fork, as long as that may matter.
+///
+/// The C library guards its tables of sources and servers with locks that it does not put in order for a fork's child, which
+/// could then never look up a name. They are held for moments when a lookup begins and when it ends, and while it waits for the
+/// network none is; so a fork waits for a lookup until that has gone on for [a quarter of a second](making::LOOKUP).
+pub(crate) fn unforked_lookup<T>(look_up: impl FnOnce() -> T) -> T {
+    #[cfg(unix)]
+    let _looked_up = making::begin(making::By::LookingUp);
+    look_up()
+}
+
+/// Who does what a child must not be forked amid, and who forks.
+///
+/// Any number of threads at a time does the one or the other: none begins while there is a fork, and a fork waits for those
+/// that have begun.
 #[cfg(unix)]
 mod making {
     use core::cell::Cell;
-    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     use std::time::Duration;
 
-    static TAKEN: AtomicBool = AtomicBool::new(false);
+    use crate::delivery::clock::wall_nanos;
+
+    /// Forks that wait or are under way.
+    static FORKS: AtomicU32 = AtomicU32::new(0);
+    /// Things that are being made.
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    /// Names that are being looked up.
+    static LOOKED_UP: AtomicU32 = AtomicU32::new(0);
+    /// When the newest of them began, in nanoseconds.
+    static NEWEST_LOOKUP: AtomicU64 = AtomicU64::new(0);
 
     /// Forks that had to wait.
     pub(super) static WAITED: AtomicU32 = AtomicU32::new(0);
@@ -69,33 +101,71 @@ mod making {
     /// Looks of a fork, a millisecond apart, before it goes on all the same.
     const LOOKS: u32 = 1000;
 
+    /// How long after its beginning a lookup still holds up a fork.
+    pub(super) const LOOKUP: Duration = Duration::from_millis(250);
+
     thread_local! {
-        /// This thread forks, and took it.
-        static FORKS: Cell<bool> = const { Cell::new(false) };
+        /// How often this thread is counted among the forks: once, or twice if two threads made the first clients at once.
+        static COUNTED: Cell<u32> = const { Cell::new(0) };
     }
 
-    /// Gives it back.
-    pub(super) struct Made(());
+    /// What holds up a fork.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(super) enum By {
+        Making,
+        LookingUp,
+    }
 
-    impl Drop for Made {
-        fn drop(&mut self) {
-            TAKEN.store(false, Ordering::Release);
+    impl By {
+        fn count(self) -> &'static AtomicU32 {
+            match self {
+                Self::Making => &MADE,
+                Self::LookingUp => &LOOKED_UP,
+            }
         }
     }
 
-    /// Waits until nobody forks and nobody else makes anything.
-    pub(super) fn begin() -> Made {
-        while !take() {
+    /// Holds up forks until it is dropped.
+    pub(super) struct Hold {
+        by: By,
+        generation: u32,
+    }
+
+    impl Drop for Hold {
+        fn drop(&mut self) {
+            // A child that was forked amid all the same counts from zero.
+            if self.generation == super::generation() {
+                self.by.count().fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Waits until nobody forks.
+    pub(super) fn begin(by: By) -> Hold {
+        loop {
+            if FORKS.load(Ordering::SeqCst) == 0 {
+                if by == By::LookingUp {
+                    NEWEST_LOOKUP.store(wall_nanos(), Ordering::SeqCst);
+                }
+                let generation = super::generation();
+                let hold = Hold { by, generation };
+                by.count().fetch_add(1, Ordering::SeqCst);
+                // Either side counts itself before it looks at the other, so one of them sees the other at least.
+                if FORKS.load(Ordering::SeqCst) == 0 {
+                    return hold;
+                }
+            }
             pause();
         }
-        Made(())
     }
 
-    fn take() -> bool {
-        // Acquire pairs with the Release of whoever had it.
-        TAKEN
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+    fn is_held() -> bool {
+        MADE.load(Ordering::SeqCst) > 0 || is_held_by_lookups()
+    }
+
+    pub(super) fn is_held_by_lookups() -> bool {
+        let age = || wall_nanos().saturating_sub(NEWEST_LOOKUP.load(Ordering::SeqCst));
+        LOOKED_UP.load(Ordering::SeqCst) > 0 && u128::from(age()) < LOOKUP.as_nanos()
     }
 
     #[expect(
@@ -107,35 +177,38 @@ mod making {
     }
 
     pub(super) fn before_fork() {
-        let mut taken = take();
-        if !taken {
+        FORKS.fetch_add(1, Ordering::SeqCst);
+        COUNTED.set(COUNTED.get() + 1);
+        if is_held() {
             WAITED.fetch_add(1, Ordering::Relaxed);
-        }
-        for _ in 0..LOOKS {
-            if taken {
-                break;
+            for _ in 0..LOOKS {
+                pause();
+                if !is_held() {
+                    break;
+                }
             }
-            pause();
-            taken = take();
         }
-        FORKS.set(taken);
     }
 
     pub(super) fn after_fork() {
-        if FORKS.replace(false) {
-            TAKEN.store(false, Ordering::Release);
+        if let Some(left) = COUNTED.get().checked_sub(1) {
+            COUNTED.set(left);
+            FORKS.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// Whoever had it is not here.
-    pub(super) fn in_child() {
-        FORKS.set(false);
-        TAKEN.store(false, Ordering::Release);
+    /// Makes a lookup that is under way one that began just now, or long ago.
+    #[cfg(test)]
+    pub(super) fn lookups_began(now: bool) {
+        NEWEST_LOOKUP.store(if now { wall_nanos() } else { 0 }, Ordering::SeqCst);
     }
 
-    #[cfg(test)]
-    pub(super) fn is_taken() -> bool {
-        TAKEN.load(Ordering::Acquire)
+    /// Nobody else is here.
+    pub(super) fn in_child() {
+        COUNTED.set(0);
+        for count in [&FORKS, &MADE, &LOOKED_UP] {
+            count.store(0, Ordering::SeqCst);
+        }
     }
 }
 
@@ -232,12 +305,12 @@ impl<T> Drop for PerProcess<T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// What `work` says in a child.
     #[cfg(unix)]
-    fn in_child(work: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn in_child(work: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child runs this thread alone, takes no lock but the C library's own, which that keeps usable, and ends
         // without running destructors.
         let child = unsafe {
@@ -255,30 +328,71 @@ mod tests {
         libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
     }
 
+    /// One test at a time: what is looked up is the whole process's.
     #[cfg(unix)]
-    #[test]
-    fn a_fork_waits_for_what_is_being_made() {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    /// Has `hold` begun by a thread, which goes on when a fork waits for it, and gives what the child saw of that.
+    #[cfg(unix)]
+    fn fork_amid(hold: impl Fn(&dyn Fn()) + Sync) -> bool {
         use std::sync::atomic::AtomicBool;
 
         watch();
-        let made = AtomicBool::new(false);
+        let ended = AtomicBool::new(false);
+        let waited = making::WAITED.load(Ordering::Relaxed);
         let (begun, has_begun) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                unforked(|| {
+                let begun = begun;
+                hold(&|| {
                     begun.send(()).unwrap();
-                    while making::WAITED.load(Ordering::Relaxed) == 0 {
+                    while making::WAITED.load(Ordering::Relaxed) == waited {
+                        // However late this busy machine lets the fork come.
+                        making::lookups_began(true);
                         std::thread::yield_now();
                     }
-                    made.store(true, Ordering::Relaxed);
+                    ended.store(true, Ordering::Relaxed);
                 });
             });
             has_begun.recv().unwrap();
-            assert!(in_child(|| made.load(Ordering::Relaxed)
-                && !making::is_taken()
-                && unforked(|| true)));
-            // And the parent makes more.
-            assert!(unforked(|| true));
+            in_child(|| ended.load(Ordering::Relaxed) && unforked(|| true) && unforked_lookup(|| true))
+        })
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fork_waits_for_what_is_being_made_or_looked_up() {
+        let _turn = TURN.lock();
+        assert!(fork_amid(|work| unforked(work)));
+        assert!(fork_amid(|work| unforked_lookup(work)));
+        // And the parent goes on.
+        assert!(unforked(|| true) && unforked_lookup(|| true));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fork_does_not_wait_for_a_lookup_that_waits_itself() {
+        let _turn = TURN.lock();
+        watch();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            // Also when something below fails.
+            let end = end;
+            scope.spawn(move || {
+                unforked_lookup(|| {
+                    begun.send(()).unwrap();
+                    let _ = ends.recv();
+                });
+            });
+            has_begun.recv().unwrap();
+            // It goes on to the end of this test, and other lookups beside it.
+            assert!(unforked_lookup(|| true));
+            assert!(in_child(|| unforked_lookup(|| true)));
+            making::lookups_began(false);
+            assert!(!making::is_held_by_lookups());
+            assert!(in_child(|| unforked_lookup(|| true)));
+            drop(end);
         });
     }
 

@@ -1,7 +1,7 @@
 //! The client's account as metrics of OpenTelemetry's own ("Semantic conventions for OpenTelemetry SDK metrics").
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use ::opentelemetry::KeyValue;
 use ::opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
@@ -291,7 +291,8 @@ impl Errors {
 /// What all instruments read.
 struct Account {
     client: WeakClient,
-    /// The newest status, and when it was read. Only readers of metrics meet here.
+    /// The newest status, and when it was read. Only readers of metrics meet here, and whoever meets another reads for himself: a
+    /// fork's child might wait for a reader that it does not have.
     seen: Mutex<Option<(u64, Status)>>,
 }
 
@@ -301,7 +302,11 @@ impl Account {
             return;
         };
         let now = wall_nanos();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = match self.seen.try_lock() {
+            Ok(seen) => seen,
+            Err(TryLockError::Poisoned(seen)) => seen.into_inner(),
+            Err(TryLockError::WouldBlock) => return see(&client.status()),
+        };
         let fresh = |(read, _): &(u64, Status)| u128::from(now.abs_diff(*read)) < PUBLISH_INTERVAL.as_nanos();
         let (_, status) = match seen.take().filter(fresh) {
             Some(known) => seen.insert(known),
@@ -326,4 +331,25 @@ fn with<const N: usize>(common: &[KeyValue], others: [(&'static str, &'static st
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_another_one_never_lets_in_reads_for_itself() {
+        let client = crate::Client::builder()
+            .otlp_endpoint("http://127.0.0.1:9")
+            .build()
+            .unwrap();
+        let account = Account {
+            client: client.downgrade(),
+            seen: Mutex::new(None),
+        };
+        let _held = account.seen.lock().unwrap();
+        let mut looked = 0;
+        account.look(|status| looked = status.queue.capacity_bytes);
+        assert!(looked > 0);
+    }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::delivery::fork::unforked_lookup;
+
 /// Most names looked up at a time. A lookup cannot be cancelled and may hang in the C library; this bounds how many
 /// threads can hang with it.
 const MAX_LOOKUPS: usize = 4;
@@ -50,7 +52,7 @@ impl Lookup {
             let place = free.acquire_owned().await.map_err(|_| NotResolved)?;
             let found = tokio::task::spawn_blocking(move || {
                 let _place = place;
-                (host.as_str(), 0).to_socket_addrs()
+                unforked_lookup(|| (host.as_str(), 0).to_socket_addrs())
             })
             .await;
             match found {
