@@ -200,6 +200,89 @@ fn cpp_takes_the_header_and_the_status_has_the_warnings() {
     assert!(warning.starts_with("OTEL_BSP_MAX_QUEUE_SIZE: "), "{warning}");
 }
 
+/// Times that `needle` is in the bodies.
+fn count(requests: &[support::Received], needle: &str) -> u64 {
+    let needle = needle.as_bytes();
+    let windows = requests
+        .iter()
+        .flat_map(|request| request.body.windows(needle.len()));
+    windows.filter(|window| *window == needle).count() as u64
+}
+
+#[test]
+fn children_of_fork_and_vfork_deliver_what_is_theirs() {
+    let libraries = libraries();
+    let source = Path::new(MANIFEST).join("tests/forks.c");
+    let program = compile(
+        &C,
+        &source,
+        &libraries,
+        &["-lsurgetank_c", "-lpthread"],
+        "c_forks",
+    );
+    let server = Server::start(|request, _| {
+        if count(std::slice::from_ref(request), "to be refused") > 0 {
+            Reply::status(429).with("X-Sentry-Rate-Limits", "60:transaction:key")
+        } else {
+            Reply::ok()
+        }
+    });
+    let output = run(
+        Command::new(&program)
+            .arg("deliver")
+            .env_clear()
+            .env("LD_LIBRARY_PATH", &libraries)
+            .env("SENTRY_DSN", server.dsn())
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", server.url("")),
+        "",
+    );
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the status is JSON");
+    let requests = server.requests();
+    // Six children, a daemon, and six programs.
+    for child in 0..6 {
+        assert_eq!(count(&requests, &format!("\"child {child}\"")), 1);
+    }
+    assert_eq!(count(&requests, "\"daemon\""), 1);
+    assert_eq!(count(&requests, "\"executed\""), 6);
+    assert_eq!(count(&requests, "not limited here"), 13);
+    assert_eq!(count(&requests, "childs"), 13);
+    // And the parent: everything once, nothing that was limited.
+    assert_eq!(count(&requests, "\"parent\""), 1);
+    assert_eq!(
+        count(&requests, "\"limited\"") + count(&requests, "still limited"),
+        0
+    );
+    let totals = status["totals"]["categories"].as_array().expect("totals");
+    let spans = totals.iter().find(|of| of["category"] == "span").expect("spans");
+    let of = |name: &str| spans[name].as_u64().expect("a number");
+    // The event has no such bytes in front of its name.
+    assert_eq!(count(&requests, "*\u{6}parent"), of("delivered"));
+    // Each transaction counts as a span, too: one was refused, two were limited.
+    assert_eq!(of("recorded"), of("delivered") + of("dropped"));
+}
+
+#[test]
+fn a_child_keeps_deadlines_at_a_server_that_stalls() {
+    let libraries = libraries();
+    let source = Path::new(MANIFEST).join("tests/forks.c");
+    let program = compile(
+        &C,
+        &source,
+        &libraries,
+        &["-lsurgetank_c", "-lpthread"],
+        "c_forks_stall",
+    );
+    let server = Server::start(|_, _| Reply::Stall);
+    run(
+        Command::new(program)
+            .arg("stall")
+            .env_clear()
+            .env("LD_LIBRARY_PATH", &libraries)
+            .env("SENTRY_DSN", server.dsn()),
+        "",
+    );
+}
+
 #[test]
 fn the_header_is_made_of_the_source() {
     let path = Path::new(MANIFEST).join("include/surgetank.h");
