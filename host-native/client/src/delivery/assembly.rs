@@ -22,6 +22,8 @@
 //!
 //! What is held is not in the engine's sums, like what lies in the intake: it is counted when it leaves.
 
+#[cfg(all(test, unix))]
+pub(crate) mod interruption;
 mod memory;
 mod part;
 #[cfg(test)]
@@ -226,6 +228,8 @@ impl Assembly {
         }
         out.extend_from_slice(tail);
         out.push(b'\n');
+        #[cfg(all(test, unix))]
+        interruption::half_way(&root.trace_id);
 
         let spans = u32::try_from(chosen.spans).unwrap_or(u32::MAX).saturating_add(1);
         let header = Header {
