@@ -3,14 +3,18 @@
 //!
 //! Each scene is a process of its own, this program started again, because it has to exit.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a program of its own that says what it saw"
 )]
 
+#[path = "support/held.rs"]
+mod held;
 mod support;
+#[path = "support/switches.rs"]
+mod switches;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
@@ -19,6 +23,7 @@ use std::time::Duration;
 use surgetank::sentry::Level;
 use surgetank::{Category, Client, Outcome};
 
+use held::{Fill, Held, Place};
 use support::punctual::{on_time, within};
 use support::{Reply, Server};
 
@@ -43,26 +48,50 @@ const PATIENT: Duration = Duration::from_secs(60);
 static CLIENT: OnceLock<Client> = OnceLock::new();
 static SERVER: OnceLock<Server> = OnceLock::new();
 static STALLS: OnceLock<bool> = OnceLock::new();
+static HELD: OnceLock<Held> = OnceLock::new();
 
 fn main() -> ExitCode {
     if let Ok(scene) = std::env::var(SCENE) {
         return play(&scene);
     }
-    println!("\nrunning {} tests", SCENES.len());
-    let mut failed = 0;
-    for (scene, ..) in SCENES {
-        let ended = on_time(|| exit_of(scene));
+    let full = Place::all().map(|(place, level)| name_of(place, level));
+    let scenes: Vec<String> = SCENES
+        .iter()
+        .map(|(scene, ..)| (*scene).to_owned())
+        .chain(full)
+        .collect();
+    println!("\nrunning {} tests", scenes.len());
+    let ends: Vec<Result<(), String>> = std::thread::scope(|scope| {
+        let played: Vec<_> = scenes
+            .iter()
+            .map(|scene| scope.spawn(|| on_time(|| exit_of(scene))))
+            .collect();
+        played
+            .into_iter()
+            .map(|played| {
+                let late = |panic: Box<dyn std::any::Any + Send>| panic.downcast_ref::<String>().cloned();
+                played
+                    .join()
+                    .unwrap_or_else(|panic| Err(late(panic).unwrap_or_default()))
+            })
+            .collect()
+    });
+    for (scene, ended) in scenes.iter().zip(&ends) {
         println!("test {scene} ... {}", if ended.is_ok() { "ok" } else { "FAILED" });
         if let Err(words) = ended {
-            failed += 1;
             println!("{words}");
         }
     }
+    let failed = ends.iter().filter(|ended| ended.is_err()).count();
     println!(
         "\ntest result: {} passed; {failed} failed\n",
-        SCENES.len() - failed
+        scenes.len() - failed
     );
     ExitCode::from(u8::from(failed > 0))
+}
+
+fn name_of(place: Place, level: Fill) -> String {
+    format!("nothing_holds_up_the_exit_at_{place:?}_{level:?}").to_lowercase()
 }
 
 /// Runs the process that exits.
@@ -87,6 +116,13 @@ fn exit_of(scene: &str) -> Result<(), String> {
 }
 
 fn play(scene: &str) -> ExitCode {
+    let full = Place::all().find(|(place, level)| name_of(*place, *level) == scene);
+    if let Some((place, level)) = full {
+        HELD.get_or_init(|| Held::new(place, level));
+        // SAFETY: the handler is a plain function.
+        assert_eq!(unsafe { libc::atexit(on_exit_held) }, 0);
+        return ExitCode::SUCCESS;
+    }
     let (_, stalls, used) = *SCENES
         .iter()
         .find(|(name, ..)| *name == scene)
@@ -113,7 +149,7 @@ fn play(scene: &str) -> ExitCode {
 }
 
 extern "C" fn on_exit() {
-    let judged = std::panic::catch_unwind(|| {
+    end_with(|| {
         let client = CLIENT.get().expect("built");
         let _ = client.message(Level::Error, "at the exit");
         let patience = if STALLS.get() == Some(&true) {
@@ -133,7 +169,21 @@ extern "C" fn on_exit() {
         );
         assert_eq!(sums.delivered > 0, complete, "{sums:?}");
     });
-    if let Err(panic) = judged {
+}
+
+extern "C" fn on_exit_held() {
+    end_with(|| {
+        let client = &HELD.get().expect("built").client;
+        held::record(client);
+        let flushed = within(TWO_SECONDS, "flush", || client.flush(TWO_SECONDS));
+        let closed = within(TWO_SECONDS, "close", || client.close(TWO_SECONDS));
+        assert_eq!((flushed.complete, closed.complete), (false, false));
+    });
+}
+
+/// Ends the process, and says with what it ends whether all went well.
+fn end_with(scene: impl FnOnce() + std::panic::UnwindSafe) {
+    if let Err(panic) = std::panic::catch_unwind(scene) {
         let words = panic
             .downcast_ref::<String>()
             .map_or("a failed assertion", String::as_str);

@@ -1,6 +1,8 @@
 //! Whatever a server does, recording never waits for it, and flush and close return in time.
 //!
-//! Each server is met at each fill level of the queue, by two threads that flush and two that close at the same moment.
+//! Each server is met at each fill level of the queue, by two threads that flush and two that close at the same moment; each
+//! other place where records may lie (in flight, in the intake, before a thread that is stuck or dead, waiting for their
+//! root) at each of its fill levels, by them, in a callback, and in `Drop`. `at_exit.rs` does the same at the exit.
 //! "In time" is 100 ms after the deadline and what the machine itself withheld (see `punctual`).
 
 #![cfg(target_os = "linux")]
@@ -8,18 +10,23 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/held.rs"]
+mod held;
+#[path = "../support/switches.rs"]
 mod switches;
 mod unfriendly;
 mod upstream;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use surgetank::sentry::Level;
 use surgetank::{Category, Client, DropReason, FlushReport, Outcome, Status};
+use surgetank_core::health::Cause;
 
+use held::{Fill, Held, Place, record};
 use support::punctual::{on_time, within};
 use support::{Reply, Server};
 use switches::Waits;
@@ -33,30 +40,12 @@ const AT_ONCE: Duration = Duration::ZERO;
 
 const PATIENT: Duration = Duration::from_secs(60);
 
-/// How full the queue is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fill {
-    Empty,
-    OneRecord,
-    Half,
-    Full,
-}
-
-impl Fill {
-    const ALL: [Self; 4] = [Self::Empty, Self::OneRecord, Self::Half, Self::Full];
-
-    fn is_reached(self, status: &Status) -> bool {
-        match self {
-            Self::Empty | Self::OneRecord => true,
-            Self::Half => status.queue.used_bytes * 2 >= status.queue.capacity_bytes,
-            Self::Full => status.totals.dropped(Category::Error, DropReason::QueueOverflow) > 0,
-        }
+fn is_reached(level: Fill, status: &Status) -> bool {
+    match level {
+        Fill::Empty | Fill::OneRecord => true,
+        Fill::Half => status.queue.used_bytes * 2 >= status.queue.capacity_bytes,
+        Fill::Full => status.totals.dropped(Category::Error, DropReason::QueueOverflow) > 0,
     }
-}
-
-fn record(client: &Client) {
-    let text = [b'x'; 200];
-    let _ = client.message(Level::Error, str::from_utf8(&text).unwrap());
 }
 
 /// Records from an empty queue up to the level, and a while at it; no call may wait.
@@ -68,7 +57,7 @@ fn fill(client: &Client, level: Fill, upstream: &str) {
     }
     let mut waits = Waits::default();
     let clock = support::now();
-    while !level.is_reached(&client.status()) {
+    while !is_reached(level, &client.status()) {
         waits.count(|| record(client));
         assert!(clock.elapsed() < PATIENT, "{upstream}: {:?}", client.status());
     }
@@ -153,69 +142,88 @@ fn a_server_that_half_closes_after_each_answer_gets_everything_once() {
     assert_eq!(server.requests().len(), 5);
 }
 
-/// Opened by the test, passed by a callback.
-#[derive(Default)]
-struct Barrier {
-    open: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Barrier {
-    fn open(&self) {
-        *self.open.lock().unwrap() = true;
-        self.changed.notify_all();
-    }
-
-    fn pass(&self) {
-        let open = self.open.lock().unwrap();
-        let (_open, waited) = self
-            .changed
-            .wait_timeout_while(open, PATIENT, |open| !*open)
-            .unwrap();
-        assert!(!waited.timed_out());
-    }
+/// Plays the scene in every place at every level, all at once.
+fn everywhere(scene: impl Fn(Place, Fill) + Sync) {
+    let scene = &scene;
+    std::thread::scope(|scope| {
+        for (place, level) in Place::all() {
+            scope.spawn(move || on_time(|| scene(place, level)));
+        }
+    });
 }
 
 #[test]
-fn a_full_intake_before_a_thread_that_is_stuck_holds_up_nobody() {
-    on_time(meet_a_stuck_thread);
+fn two_threads_that_flush_and_two_that_close_at_once_return_in_time() {
+    everywhere(|place, level| {
+        let held = Held::new(place, level);
+        let client = &held.client;
+        let what = format!("{place:?}, {level:?}");
+        let flush = || {
+            within(TWO_SECONDS, &format!("flush: {what}"), || {
+                client.flush(TWO_SECONDS)
+            })
+        };
+        let close = || {
+            within(TWO_SECONDS, &format!("close: {what}"), || {
+                client.close(TWO_SECONDS)
+            })
+        };
+        let closed = std::thread::scope(|scope| {
+            let flushes = [scope.spawn(flush), scope.spawn(flush)];
+            let closes = [scope.spawn(close), scope.spawn(close)];
+            let _ = flushes.map(|call| call.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            closes.map(|call| call.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let nobody_reads = matches!(place, Place::Intake | Place::IntakeOfTheDead);
+        for report in closed {
+            assert!(
+                !(nobody_reads && report.complete),
+                "{what}: nobody says that it is: {report:?}"
+            );
+            assert_eq!(
+                report.intake_bytes > 0,
+                nobody_reads && level != Fill::Empty,
+                "{what}: {report:?}"
+            );
+        }
+        if place == Place::IntakeOfTheDead {
+            let causes = client.status().health.causes;
+            assert!(causes.contains(Cause::WorkerStalled), "{what}: {causes:?}");
+            return;
+        }
+        let client = client.clone();
+        drop(held);
+        let _ = client.close(PATIENT);
+        assert_settled(&client, &what);
+    });
 }
 
-fn meet_a_stuck_thread() {
-    let upstream = Upstream::http("refuses the request", Reply::status(400));
-    let (stuck, go_on) = (Arc::new(Barrier::default()), Arc::new(Barrier::default()));
-    let (tell, wait) = (Arc::clone(&stuck), Arc::clone(&go_on));
-    let client = upstream
-        .client()
-        .on_diagnostic(move |_| {
-            tell.open();
-            wait.pass();
-        })
-        .build()
-        .unwrap();
-    record(&client);
-    assert!(!client.flush(AT_ONCE).complete);
-    stuck.pass();
-    let mut waits = Waits::default();
-    for _ in 0..1000 {
-        waits.count(|| record(&client));
-    }
-    assert_eq!(waits.waits, 0, "{waits:?}");
-    let intake = client.status().intake;
-    assert!(intake.used_bytes * 2 > intake.capacity_bytes, "{intake:?}");
-    assert_eq!(
-        client.message(Level::Error, &"x".repeat(2000)).outcome,
-        Outcome::Dropped(DropReason::QueueOverflow)
-    );
-    for report in twice("flush: stuck", || client.flush(TWO_SECONDS)) {
-        assert!(!report.complete && report.intake_bytes > 0);
-    }
-    for report in twice("close: stuck", || client.close(TWO_SECONDS)) {
-        assert!(!report.complete && report.intake_bytes > 0);
-    }
-    go_on.open();
-    let _ = client.close(PATIENT);
-    assert_settled(&client, "stuck");
+#[test]
+fn flush_and_close_in_a_callback_do_not_wait() {
+    everywhere(|place, level| {
+        if place == Place::IntakeOfTheDead {
+            // It calls nobody.
+            return;
+        }
+        let held = Held::new(place, level);
+        let what = format!("in a callback: {place:?}, {level:?}");
+        held.in_callback(move |client| {
+            let flushed = within(AT_ONCE, &what, || client.flush(TWO_SECONDS));
+            assert!(!flushed.complete, "{what}");
+            within(AT_ONCE, &what, || client.close(TWO_SECONDS));
+        });
+    });
+}
+
+#[test]
+fn dropping_the_client_takes_two_seconds_at_most_whatever_is_full() {
+    everywhere(|place, level| {
+        let (client, rest) = Held::new(place, level).apart();
+        within(TWO_SECONDS, &format!("drop: {place:?}, {level:?}"), || {
+            drop(client)
+        });
+        drop(rest);
+    });
 }
 
 #[test]

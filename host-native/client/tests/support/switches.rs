@@ -2,6 +2,13 @@
 //!
 //! The first touch of a page of memory is left out: the kernel may wait for a lock of its own to provide it.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "shared by test programs, each of which uses its own part"
+)]
+
 /// Counts of the calling thread since it began.
 struct Usage {
     voluntary: i64,
@@ -25,14 +32,14 @@ impl Usage {
 
 /// Waits seen in calls that touched no new page, and such calls.
 #[derive(Default, Debug)]
-pub(crate) struct Waits {
-    pub(crate) waits: i64,
-    pub(crate) calls: i64,
+pub struct Waits {
+    pub waits: i64,
+    pub calls: i64,
 }
 
 impl Waits {
     /// Makes `call` a few times.
-    pub(crate) fn count(&mut self, mut call: impl FnMut()) {
+    pub fn count(&mut self, mut call: impl FnMut()) {
         const TIMES: i64 = 8;
         let before = Usage::now();
         for _ in 0..TIMES {
