@@ -14,6 +14,7 @@ use surgetank_core::breaker::BreakerState;
 use surgetank_core::downsample::FactorChange;
 use surgetank_core::health::Transition;
 use surgetank_core::notice::{Notice, Settlement};
+use surgetank_core::response::Failure;
 use surgetank_core::time::Instant;
 
 use crate::panics::panicked;
@@ -65,6 +66,8 @@ pub enum DiagnosticEvent {
         /// What became of them.
         settlement: Settlement,
     },
+    /// An attempt to send got no answer, and why. What becomes of its records is told next.
+    Failed(Failure),
     /// The deadline of `close` passed with so many records left.
     Left {
         /// Records that were dropped.
@@ -105,7 +108,7 @@ impl DiagnosticEvent {
         }
     }
 
-    const KINDS: usize = 8;
+    const KINDS: usize = 9;
 
     const fn kind(&self) -> usize {
         match self {
@@ -117,6 +120,7 @@ impl DiagnosticEvent {
             Self::Left { .. } => 5,
             Self::WorkerPanicked { .. } => 6,
             Self::CompressionFailed => 7,
+            Self::Failed(_) => 8,
         }
     }
 }
@@ -156,6 +160,7 @@ impl fmt::Display for Diagnostic {
                 }
                 write_settlement(f, settlement)?;
             }
+            DiagnosticEvent::Failed(failure) => write!(f, "not sent: {}", why(*failure))?,
             DiagnosticEvent::Left { records } => {
                 write!(
                     f,
@@ -176,6 +181,26 @@ impl fmt::Display for Diagnostic {
             write!(f, " (and {} like it not told)", self.suppressed)?;
         }
         Ok(())
+    }
+}
+
+/// In words, and where to look.
+const fn why(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Dns => "the server's name was not found",
+        Failure::Connect => {
+            "no connection; nobody listens at that address and port, or something is in between"
+        }
+        Failure::Tls => "no trust: the server's certificate, or ours, was not accepted",
+        Failure::Timeout => "the time for one attempt passed",
+        Failure::Disconnected => {
+            "the connection ended before the answer was complete; does the port take TLS, or gRPC?"
+        }
+        Failure::MalformedResponse => "what came back was no HTTP; does the port take something else?",
+        Failure::InvalidRequest => "a record is not what its header says",
+        Failure::RequestTooLarge => "it is too large",
+        Failure::ResponseTooLarge => "the answer is too large",
+        Failure::Internal => "a bug, or no resources",
     }
 }
 

@@ -3,14 +3,18 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use surgetank::diagnostics::DiagnosticEvent;
 use surgetank::otlp::Span;
 use surgetank::sentry::{Level, Log};
 use surgetank::{Category, Client, DropReason, EventId, Outcome};
 use surgetank_core::health::Cause;
+use surgetank_core::response::Failure;
 use surgetank_core::rng::Rng;
 
 use support::{Received, Reply, Server, envelope, otlp};
@@ -368,5 +372,44 @@ fn agree_with_a_moody_server(seed: u64) {
             "seed {seed}, {category:?}: {taken} taken, {delivered} delivered, {:?}",
             totals.reasons()
         );
+    }
+}
+
+#[test]
+fn why_no_answer_comes_is_told() {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+    let stranger = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let strange = stranger.local_addr().unwrap();
+    // Answers, and not in HTTP. Ends with the program: its client may connect again at any time.
+    std::thread::spawn(move || {
+        for connection in stranger.incoming() {
+            let mut connection = connection?;
+            let _ = connection.read(&mut [0; 16])?;
+            connection.write_all(b"220 ready\r\n")?;
+            // Read until the other side has heard it and goes, or the connection would be reset under it.
+            std::io::copy(&mut connection, &mut std::io::sink())?;
+        }
+        Ok::<(), std::io::Error>(())
+    });
+    for (address, expected) in [(nobody, Failure::Connect), (strange, Failure::MalformedResponse)] {
+        let (tell, told) = mpsc::channel();
+        let client = Client::builder()
+            .sentry_dsn(&format!("http://0123456789abcdef0123456789abcdef@{address}/42"))
+            .environment_proxies(false)
+            .on_diagnostic(move |diagnostic| {
+                // After the first nobody listens any more.
+                let _ = tell.send((diagnostic.event, diagnostic.to_string()));
+            })
+            .build()
+            .unwrap();
+        assert_eq!(client.message(Level::Error, "lost").outcome, Outcome::Queued);
+        let (event, text) = told.recv_timeout(PATIENT).expect("it is told");
+        assert_eq!(event, DiagnosticEvent::Failed(expected), "{text}");
+        let (settled, _) = told.recv_timeout(PATIENT).expect("and what becomes of it");
+        assert!(
+            matches!(settled, DiagnosticEvent::Settled { status: None, .. }),
+            "{settled:?}"
+        );
+        let _ = client.close(Duration::ZERO);
     }
 }

@@ -223,7 +223,10 @@ impl<E: Exporter> Kernel<E> {
                 };
                 self.engine(|engine| engine.on_response(now, request, &response))
             }
-            Err(failure) => self.engine(|engine| engine.on_failure(now, request, failure)),
+            Err(failure) => {
+                self.diagnostics.tell(now, DiagnosticEvent::Failed(failure));
+                self.engine(|engine| engine.on_failure(now, request, failure))
+            }
         };
     }
 
