@@ -1,5 +1,6 @@
 //! DSNs: what is read is safe in a request line and a header, and reads as the same when it is written again.
 
+use surgetank_core::limits::MAX_AUTH_KEY_BYTES;
 use surgetank_core::wire::auth::{Credentials, Places};
 use surgetank_core::wire::dsn::{Dsn, Endpoint};
 
@@ -41,8 +42,9 @@ pub(super) fn run(data: &[u8]) {
         x_sentry_auth: Some(header.as_bytes()),
         ..Places::default()
     };
-    // Longer keys than a server would look at are the DSN's owner's to send.
-    if let Ok(auth) = places.read() {
+    // A server refuses a longer key and passes over a longer secret; which one the DSN has is its owner's business.
+    let is_short = dsn.secret_key().is_none_or(|key| key.len() <= MAX_AUTH_KEY_BYTES);
+    if is_short && let Ok(auth) = places.read() {
         assert_eq!(auth.credentials(), credentials);
     }
 }
