@@ -168,7 +168,8 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "outage",
-        shows: "two minutes without a server: memory flat, errors kept, bulk dropped oldest first, books exact",
+        shows: "two minutes without a server: memory flat, errors kept, bulk dropped oldest first, books exact; a limit of a \
+                minute obeyed under load",
         tools: &[],
         lines: &["SURGETANK_OUTAGE_SECONDS=120 cargo test --workspace --all-features --test outage"],
         then: None,

@@ -12,6 +12,9 @@
 
 #[path = "support/held.rs"]
 mod held;
+#[cfg(feature = "opentelemetry")]
+#[path = "support/sdk_span.rs"]
+mod sdk_span;
 mod support;
 #[path = "support/switches.rs"]
 mod switches;

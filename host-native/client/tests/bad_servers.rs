@@ -248,6 +248,44 @@ fn a_server_that_fails_is_left_alone_and_then_gets_what_matters_more_first() {
 }
 
 #[test]
+fn a_destination_that_fails_does_not_hold_up_another() {
+    const ERRORS: u64 = 30;
+    const SPANS: u64 = 500;
+    let fails = Arc::new(AtomicBool::new(true));
+    let of_server = Arc::clone(&fails);
+    let sentry = Server::start(move |_, _| {
+        let failing = of_server.load(Ordering::SeqCst);
+        Reply::status(if failing { 503 } else { 200 })
+    });
+    let collector = Server::start(|_, _| Reply::ok());
+    let client = Client::builder()
+        .sentry_dsn(&sentry.dsn())
+        .otlp_endpoint(&collector.url(""))
+        .environment_proxies(false)
+        .build()
+        .unwrap();
+    for number in 0..SPANS {
+        let span = Span::new(client.new_trace_id(), client.new_span_id(), "x");
+        assert_eq!(client.otlp_span(&span), Outcome::Queued);
+        if number < ERRORS {
+            assert_eq!(client.message(Level::Error, "an event").outcome, Outcome::Queued);
+        }
+    }
+    let begun = support::now();
+    while client.status().totals.of(Category::Span).delivered < SPANS {
+        assert!(begun.elapsed() < PATIENT, "{:?}", client.status());
+        std::thread::yield_now();
+    }
+    let errors = client.status().totals.of(Category::Error);
+    assert_eq!((errors.delivered, errors.queued()), (0, ERRORS));
+    fails.store(false, Ordering::SeqCst);
+    assert!(client.close(PATIENT).complete);
+    assert_eq!(client.status().totals.of(Category::Error).delivered, ERRORS);
+    let spans = recount(&collector.requests(), |_, _| true);
+    assert_eq!(spans.get(&Category::Span), Some(&SPANS));
+}
+
+#[test]
 fn retry_after_is_waited_out_and_nothing_is_lost() {
     let server = Server::start(|_, number| {
         if number == 0 {

@@ -8,6 +8,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/sdk_span.rs"]
+mod sdk_span;
 mod support;
 
 use std::sync::Mutex;
@@ -69,7 +71,9 @@ fn delivery_thread(name: &str) -> libc::pid_t {
     named()[0]
 }
 
-fn record(client: &Client) -> u64 {
+/// Records in each way that there is; how many records that makes.
+fn record(client: &Client, end_span: &mut dyn FnMut()) -> u64 {
+    end_span();
     let log = Log {
         body: "while the others stand",
         ..Log::default()
@@ -87,7 +91,7 @@ fn record(client: &Client) -> u64 {
         );
         assert!(expected, "{outcome:?}");
     }
-    outcomes.len() as u64
+    outcomes.len() as u64 + sdk_span::ENDED
 }
 
 /// Records while `thread` is stopped, again and again; how many.
@@ -105,7 +109,9 @@ fn record_while_it_stands(client: &Client, thread: libc::pid_t) -> u64 {
         libc::alarm(240);
     }
     let mut rng = Rng::new(1);
-    let mut recorded = 0;
+    let mut end_span = sdk_span::ends(client);
+    // What is made at its first use is no part of it.
+    let mut recorded = record(client, &mut end_span);
     for _ in 0..FREEZES {
         // The thread is somewhere else each time.
         for _ in 0..rng.below(3_000) {
@@ -117,7 +123,7 @@ fn record_while_it_stands(client: &Client, thread: libc::pid_t) -> u64 {
         assert_eq!(sent, 0);
         wait_until(|| FROZEN.load(Ordering::SeqCst));
         for _ in 0..10 {
-            recorded += record(client);
+            recorded += record(client, &mut end_span);
         }
         THAW.store(true, Ordering::SeqCst);
         wait_until(|| !FROZEN.load(Ordering::SeqCst));
@@ -172,9 +178,10 @@ fn records_go_through_wherever_another_producer_is_stopped() {
         let other = scope.spawn(|| {
             // SAFETY: has no preconditions.
             tid.store(unsafe { libc::gettid() } as u64, Ordering::SeqCst);
+            let mut end_span = sdk_span::ends(&client);
             let mut recorded = 0;
             while !stop.load(Ordering::SeqCst) {
-                recorded += record(&client);
+                recorded += record(&client, &mut end_span);
             }
             recorded
         });

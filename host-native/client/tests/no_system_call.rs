@@ -12,6 +12,8 @@
     reason = "a program of its own that waits for another and says what it saw"
 )]
 
+#[path = "support/sdk_span.rs"]
+mod sdk_span;
 mod support;
 
 use std::os::unix::process::ExitStatusExt as _;
@@ -119,12 +121,15 @@ fn record_in_jail(mood: &str) {
     let done = Arc::new(AtomicBool::new(false));
     let (producer, said) = (client.clone(), Arc::clone(&done));
     let waits = mood == "waits";
+    let mut end_span = sdk_span::ends(&client);
     let _detached = std::thread::spawn(move || {
         // What the runtime prepares at a thread's first use of it is no part of recording.
         record_all(&producer);
+        end_span();
         seccompiler::apply_filter(&jail()).expect("the kernel takes the filter");
         for _ in 0..ROUNDS {
             record_all(&producer);
+            end_span();
         }
         if waits {
             std::thread::park();

@@ -1,6 +1,8 @@
 //! A real outage: memory stays flat, errors are kept, bulk goes oldest first, and at its end the books agree with the
 //! server's own.
 //!
+//! Beside it a server limits a category for half as long, under load.
+//!
 //! The program that records is a process of its own, this one started again, so that its memory is its own. It is two
 //! minutes long in `cargo xtask test`, beside other checks, and a few seconds in `cargo test`: `SURGETANK_OUTAGE_SECONDS`.
 
@@ -55,9 +57,14 @@ fn main() {
     match std::env::var(SERVER) {
         Ok(dsn) => record(&dsn),
         Err(_) => {
-            println!("\nrunning 1 test ({} s of outage)", seconds());
-            oversee();
-            println!("test an_outage_costs_bulk_and_no_memory ... ok\n");
+            println!("\nrunning 2 tests ({} s of outage)", seconds());
+            std::thread::scope(|scope| {
+                let limited = scope.spawn(obey_a_limit);
+                oversee();
+                println!("test an_outage_costs_bulk_and_no_memory ... ok");
+                limited.join().expect("the limit is obeyed");
+                println!("test nothing_limited_is_sent_until_the_limit_ends ... ok\n");
+            });
         }
     }
 }
@@ -145,6 +152,58 @@ fn record(dsn: &str) {
             "recorded_logs": recorded.logs,
         })
     );
+}
+
+// ---- a limit under load ----------------------------------------------------------------------------------------------
+
+/// Records far more than may be sent while a limit of half the outage's length holds, which is a minute of two; nothing of the
+/// limited category may come before it has ended, and everything else does.
+fn obey_a_limit() {
+    let limit = Duration::from_secs(seconds() / 2);
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let arrivals = Arc::clone(&events);
+    let words = format!("{}:error:key", limit.as_secs());
+    let server = Server::start(move |request, _| {
+        let items = envelope::parse(&request.body).items;
+        if !items.iter().any(|item| item.kind() == "event") {
+            return Reply::ok();
+        }
+        let mut arrivals = arrivals.lock().expect("not poisoned");
+        arrivals.push(support::now());
+        match arrivals.len() {
+            1 => Reply::status(429).with("X-Sentry-Rate-Limits", &words),
+            _ => Reply::ok(),
+        }
+    });
+    let client = Client::builder()
+        .sentry_dsn(&server.dsn())
+        .environment_proxies(false)
+        .build()
+        .expect("valid settings");
+    let _ = client.message(Level::Error, "limited");
+    assert!(client.flush(PATIENT).complete);
+    let begun = support::now();
+    let again = || events.lock().expect("not poisoned").len() > 1;
+    while !again() {
+        assert!(begun.elapsed() < limit + PATIENT, "nothing comes after the limit");
+        for _ in 0..100 {
+            let _ = client.message(Level::Error, "load");
+        }
+        let _ = client.log(&Log {
+            body: "load",
+            ..Log::default()
+        });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = client.close(Duration::from_secs(1));
+    let events = events.lock().expect("not poisoned");
+    // Every one behind the first, which was answered before the client heard of the limit.
+    let second = events[1].duration_since(events[0]);
+    assert!(second >= limit, "{second:?} after a limit of {limit:?}");
+    let totals = client.status().totals;
+    let refused = totals.dropped(Category::Error, DropReason::RatelimitBackoff);
+    assert!(refused > 100 * limit.as_secs(), "{refused}");
+    assert!(totals.of(Category::LogItem).delivered > 0, "others pass");
 }
 
 // ---- the one that oversees it --------------------------------------------------------------------------------------

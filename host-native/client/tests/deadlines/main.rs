@@ -12,6 +12,9 @@ mod support;
 
 #[path = "../support/held.rs"]
 mod held;
+#[cfg(feature = "opentelemetry")]
+#[path = "../support/sdk_span.rs"]
+mod sdk_span;
 #[path = "../support/switches.rs"]
 mod switches;
 mod unfriendly;

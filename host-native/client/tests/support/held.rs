@@ -192,8 +192,8 @@ impl Held {
             (_, Fill::Empty) => {}
             #[cfg(feature = "opentelemetry")]
             (Place::Assembly, _) => {
-                let mut spans = spans(&self.client);
-                self.fill_until(&mut || spans(), |status| match level {
+                let mut end = crate::sdk_span::ends(&self.client);
+                self.fill_until(&mut end, |status| match level {
                     Fill::OneRecord => status.assembly.used_bytes > 0,
                     Fill::Half => status.assembly.used_bytes * 2 >= status.assembly.capacity_bytes,
                     _ => overflows(status, Category::Span, DropReason::BufferOverflow),
@@ -249,38 +249,4 @@ pub fn record(client: &Client) {
 fn end_this_thread() {
     // SAFETY: ends this thread alone; what lies on its stack stays as it is, and nobody waits for the thread.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
-}
-
-/// Ends a span whose root never ends.
-#[cfg(feature = "opentelemetry")]
-fn spans(client: &Client) -> impl FnMut() + use<> {
-    use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceFlags, TraceId, TraceState};
-    use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks, SpanProcessor as _};
-
-    let processor = surgetank::opentelemetry::SpanProcessor::new(client);
-    let mut number = 1;
-    move || {
-        number += 1;
-        processor.on_end(SpanData {
-            span_context: SpanContext::new(
-                TraceId::from(1),
-                SpanId::from(number),
-                TraceFlags::SAMPLED,
-                false,
-                TraceState::NONE,
-            ),
-            parent_span_id: SpanId::from(1),
-            parent_span_is_remote: false,
-            span_kind: SpanKind::Internal,
-            name: "span".into(),
-            start_time: std::time::UNIX_EPOCH,
-            end_time: std::time::UNIX_EPOCH,
-            attributes: Vec::new(),
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status: opentelemetry::trace::Status::Unset,
-            instrumentation_scope: opentelemetry::InstrumentationScope::default(),
-        });
-    }
 }
