@@ -28,7 +28,7 @@ use crate::sentry::{self, SentryContext};
 
 mod otlp;
 #[cfg(all(test, unix))]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(all(feature = "sentry", feature = "opentelemetry"))]
 pub(crate) use active::Active;

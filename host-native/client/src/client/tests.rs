@@ -1,7 +1,7 @@
 //! A fork in the middle of a record and of a transaction, and a panic there, which the public interface cannot hold still.
 
 #[path = "../../tests/support/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 use std::sync::Barrier;
 

@@ -149,3 +149,38 @@ fn an_exporter_that_always_panics_holds_up_neither_flush_nor_close() {
         assert_eq!((sums.recorded, sums.dropped), (100, 100));
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn flush_and_close_keep_their_deadlines_while_the_thread_panics_again_and_again() {
+    use crate::client::tests::support::punctual::{on_time, within};
+
+    const TWO_SECONDS: Duration = Duration::from_secs(2);
+    // None, one, some, and more than there is room for.
+    const RECORDS: [usize; 4] = [0, 1, 100, 2000];
+    let panicking = |behaviour, records| {
+        let (delivery, id) = delivery(config(), TestExporter::new(behaviour));
+        for _ in 0..records {
+            let _ = delivery.record(&span(id), &[0; 1000]);
+        }
+        let flush = || within(TWO_SECONDS, "flush", || delivery.flush(TWO_SECONDS));
+        let close = || within(TWO_SECONDS, "close", || delivery.close(TWO_SECONDS));
+        std::thread::scope(|scope| {
+            let calls = [scope.spawn(flush), scope.spawn(flush), scope.spawn(close)];
+            for call in calls {
+                let _ = call.join().unwrap_or_else(|late| std::panic::resume_unwind(late));
+            }
+        });
+        let _ = close();
+        let _ = delivery.close(PATIENT);
+        let sums = totals(&delivery);
+        assert_eq!((sums.recorded, sums.dropped), (records as u64, records as u64));
+    };
+    std::thread::scope(|scope| {
+        for behaviour in [Behaviour::PanicAtOnce, Behaviour::BombAtOnce] {
+            for records in RECORDS {
+                scope.spawn(move || on_time(|| panicking(behaviour, records)));
+            }
+        }
+    });
+}
