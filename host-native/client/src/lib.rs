@@ -43,14 +43,16 @@
 //! |---|---|---|---|
 //! | `sentry` | `sentry` | `let transport = surgetank::sentry::transport();` and `.transport(transport.clone())` | `sentry::SentryTransport` |
 //! | `opentelemetry_sdk` | `opentelemetry` | `let client = surgetank::ClientBuilder::from_env()?.build()?;` and `.with_span_processor(surgetank::opentelemetry::SpanProcessor::new(&client))` | module `opentelemetry` |
-//! | both | both | one client for both: `transport.client()` | `sentry::ActiveSpan`, and `examples/axum-both` |
+//! | `tracing` | `opentelemetry` | the same, under `tracing-opentelemetry` (spans) and `opentelemetry-appender-tracing` (logs) | `examples/axum-opentelemetry` |
+//! | `sentry` and `opentelemetry_sdk` | both | one client for both: `transport.client()` | `sentry::ActiveSpan`, and `examples/axum-both` |
 //!
 //! Without an SDK, a [`Client`] has its own calls: [`Client::event`], [`Client::transaction`], [`Client::log`],
 //! [`Client::session`], [`Client::check_in`], [`Client::otlp_span`], [`Client::otlp_log`]; and it takes what others
 //! encoded: [`Client::envelope`], [`Client::item`], [`Client::otlp_request`]. Programs in C and C++ have the crate
 //! `surgetank-capi`.
 //!
-//! To see that it works, [`ClientBuilder::debug`] writes refused requests, retries and ignored variables to standard error.
+//! To see that it works, [`ClientBuilder::debug`] writes to standard error which requests were refused, why no answer came, what
+//! is tried again, and which variables were ignored.
 //!
 //! # What to rely on
 //!
