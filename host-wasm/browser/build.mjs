@@ -7,8 +7,6 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 
-import { areasOf } from './areas.mjs';
-
 const own = dirname(fileURLToPath(import.meta.url));
 const root = join(own, '../..');
 const generated = join(root, 'target/browser/engine');
@@ -110,13 +108,5 @@ const line = (name, ...cells) => console.log(name.padEnd(50) + cells.map((cell) 
 line('what a page loads, in bytes', 'JavaScript', 'all, gzip', 'all, brotli');
 line('the module alone', '', zipped(bytes), brotli(bytes));
 for (const { name, javascript, gzip, brotli } of rows) line(name, javascript, gzip, brotli);
-
-// Before binaryen, which halves some and leaves others: what is told is the share.
-const linked = readFileSync(join(generated, 'engine_bg.wasm'));
-const areas = areasOf(linked);
-const whole = areas.reduce((sum, [, size]) => sum + size, 0);
-line('\nwhere the code of the linked module is', 'functions', 'bytes', 'share');
-for (const [area, size, functions] of areas) line(area, functions, size, `${((100 * size) / whole).toFixed(1)} %`);
-
 const { javascript } = rows.find(({ name }) => name.endsWith('everything'));
 if (javascript > MOST) throw new Error(`the package's JavaScript has ${javascript} bytes, and may have ${MOST}`);
