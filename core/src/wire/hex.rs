@@ -29,6 +29,29 @@ pub(crate) fn byte(high: u8, low: u8) -> Option<u8> {
     Some((digit(high)? << 4) | digit(low)?)
 }
 
+/// The four bytes that eight digits of either case stand for, all at once.
+pub(crate) const fn eight(digits: [u8; 8]) -> Option<[u8; 4]> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    /// Sets the high bit of every byte from `first` to `last`; the bytes of `word` are ASCII.
+    const fn within(word: u64, first: u8, last: u8) -> u64 {
+        let from = word.wrapping_add(ONES * (0x80 - first as u64));
+        let beyond = word.wrapping_add(ONES * (0x7F - last as u64));
+        from & !beyond & HIGH
+    }
+    let word = u64::from_le_bytes(digits);
+    let letters = within(word & !HIGH | (ONES << 5), b'a', b'f');
+    let numbers = within(word & !HIGH, b'0', b'9');
+    if (letters | numbers) & !word != HIGH {
+        return None;
+    }
+    let nibbles = (word & (ONES * 15)).wrapping_add((letters >> 7) * 9);
+    // The first digit of two is the upper half of their byte.
+    let bytes = ((nibbles << 4) | (nibbles >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let [first, _, second, _, third, _, fourth, _] = bytes.to_le_bytes();
+    Some([first, second, third, fourth])
+}
+
 /// `N` bytes from exactly `2 * N` lower-case digits.
 pub(crate) fn decode_lower<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let (pairs, rest) = text.as_chunks::<2>();
@@ -78,6 +101,20 @@ mod tests {
                 panic!()
             };
             assert_eq!(byte(high, low), Some(value));
+        }
+    }
+
+    #[test]
+    fn eight_digits_are_what_they_are_in_pairs() {
+        for place in 0..8 {
+            for digit in 0..=u8::MAX {
+                let mut digits = *b"0fF9aA7b";
+                digits[place] = digit;
+                let pairs = digits.as_chunks::<2>().0.iter();
+                let expected: Option<std::vec::Vec<u8>> =
+                    pairs.map(|[high, low]| byte(*high, *low)).collect();
+                assert_eq!(eight(digits).map(|bytes| bytes.to_vec()), expected, "{digits:?}");
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 //! reports stay). Everything else is passed on byte for byte.
 
 use super::error::EnvelopeError;
-use super::header::EnvelopeHeader;
+use super::header::Extent;
 use super::reader::Step;
 use super::summary::Tally;
 use super::walk::{Source, Walk};
@@ -15,6 +15,7 @@ use crate::limits::MAX_ENVELOPE_ITEMS;
 use crate::time::UnixTime;
 use crate::wire::output::WriteError;
 use crate::wire::sink::{Sink, through};
+use crate::wire::timestamp::{TIMESTAMP_BYTES, timestamp};
 use embedded_io::Write;
 
 /// One bit for each item of an envelope.
@@ -125,9 +126,9 @@ where
 
 /// Both sources give the same pieces.
 #[inline(never)]
-fn filter(
-    first: Source<'_, '_>,
-    again: Source<'_, '_>,
+fn filter<'a>(
+    first: Source<'a, '_>,
+    again: Source<'a, '_>,
     removed: CategorySet,
     sent_at: UnixTime,
     out: &mut Sink<'_>,
@@ -137,7 +138,15 @@ fn filter(
         left_out: 0,
     };
     let mut walk = Walk::new(first);
-    let header = *walk.enter_envelope();
+    let header = walk.enter_envelope();
+    let line_end = header.line.end;
+    let mut copied = HeaderCopy {
+        first: header.line.start.saturating_add(1),
+        is_empty: header.is_empty,
+        old: header.sent_at,
+        sent_at,
+        offset: 0,
+    };
     let header_end = walk.offset();
     let mut left_out = ItemSet::EMPTY;
     if !removed.is_empty() {
@@ -147,11 +156,6 @@ fn filter(
         out.refuse(error.kind.as_str());
         return filtered;
     }
-    let mut copied = HeaderCopy {
-        header: &header,
-        sent_at,
-        offset: 0,
-    };
     // The header line, its line feed included.
     let mut rest: &[u8] = &[];
     while copied.offset < header_end {
@@ -163,12 +167,14 @@ fn filter(
         copied.write(piece, out);
         rest = after;
     }
-    if header_end == header.line.end {
+    if header_end == line_end {
         out.put(b"\n");
     }
-    // The items.
-    let mut walk = Walk::new(again);
-    walk.expect_item(rest);
+    // The items: what was walked over to select some is walked over once more.
+    if !removed.is_empty() {
+        walk = Walk::new(again);
+        walk.expect_item(rest);
+    }
     let mut index = 0_usize;
     let mut line_end = 0;
     loop {
@@ -236,37 +242,49 @@ fn select(walk: &mut Walk<'_, '_>, removed: CategorySet, left_out: &mut ItemSet)
 }
 
 /// Copies the header line, `sent_at` replaced or put in as its first member.
-struct HeaderCopy<'h> {
-    header: &'h EnvelopeHeader,
+struct HeaderCopy {
+    /// Where the first member is, or would be.
+    first: u64,
+    is_empty: bool,
+    /// Where the old time is.
+    old: Option<Extent>,
     sent_at: UnixTime,
     offset: u64,
 }
 
-impl HeaderCopy<'_> {
+impl HeaderCopy {
     /// Writes the next piece of the line.
     fn write(&mut self, piece: &[u8], out: &mut Sink<'_>) {
-        let first = self.header.line.start.saturating_add(1);
-        let (start, end) = match self.header.sent_at {
+        let (start, end) = match self.old {
             Some(place) => (place.start, place.end),
-            None => (first, first),
+            None => (self.first, self.first),
         };
         let here = |offset: u64| usize::try_from(offset.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let (before, from) = piece.split_at_checked(here(start)).unwrap_or((piece, &[]));
         out.put(before);
         let piece_end = self.offset.saturating_add(piece.len() as u64);
         // The place is in this piece: its first byte is, or it is empty and right behind the last byte before it.
-        let starts_here = self.offset <= start && start < piece_end;
-        if starts_here {
-            if self.header.sent_at.is_none() {
-                out.put(b"\"sent_at\":");
-            }
-            out.time(self.sent_at);
-            if self.header.sent_at.is_none() && !self.header.is_empty {
-                out.put(b",");
-            }
+        if self.offset <= start && start < piece_end {
+            self.write_time(out);
         }
         let skipped = here(end).saturating_sub(before.len());
         out.put(from.get(skipped..).unwrap_or_default());
         self.offset = piece_end;
+    }
+
+    /// Writes the time, or a member that says it.
+    fn write_time(&self, out: &mut Sink<'_>) {
+        const NAME: usize = b"\"sent_at\":".len();
+        let mut member = *b"\"sent_at\":\"0000-00-00T00:00:00.000000Z\",";
+        if let Some(place) = member.get_mut(NAME + 1..=NAME + TIMESTAMP_BYTES) {
+            place.copy_from_slice(&timestamp(self.sent_at));
+        }
+        let value_end = NAME + TIMESTAMP_BYTES + 2;
+        let part = match (self.old, self.is_empty) {
+            (Some(_), _) => member.get(NAME..value_end),
+            (None, true) => member.get(..value_end),
+            (None, false) => Some(&member[..]),
+        };
+        out.put(part.unwrap_or_default());
     }
 }

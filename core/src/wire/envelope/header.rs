@@ -8,7 +8,7 @@ use super::error::EnvelopeErrorKind;
 use super::item_type::ItemType;
 use crate::item::TraceKey;
 use crate::wire::hex;
-use crate::wire::json::{Scanner, Short, Token};
+use crate::wire::json::{Scanner, Short, Token, Whole};
 
 /// A range of bytes, counted from the start of the envelope.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -298,7 +298,10 @@ impl HeaderLine {
         match token {
             Token::Part(piece) => self.text.push(piece),
             Token::Char(character) => self.text.push_char(character),
-            Token::Key => self.name(depth),
+            Token::Key => {
+                let name = core::mem::take(&mut self.text);
+                self.name(depth, name.get());
+            }
             Token::ArrayStart if depth == 1 => return Err(EnvelopeErrorKind::HeaderNotObject),
             Token::ObjectStart | Token::ArrayStart => {
                 if depth == 2 {
@@ -307,38 +310,54 @@ impl HeaderLine {
                 }
             }
             _ => {
-                let is_end = matches!(token, Token::ObjectEnd | Token::ArrayEnd);
-                if depth == 1 && !is_end {
-                    self.value_start = scanner.start();
-                }
-                let field = match depth {
-                    1 => self.field,
-                    2 if self.field == Field::Trace && !is_end => self.trace_field,
-                    _ => Field::Other,
-                };
-                let start = if depth == 1 {
-                    self.value_start
-                } else {
-                    scanner.start()
-                };
-                let outcome = self.value(field, token, extent(line, start, scanner));
-                self.text.clear();
-                return outcome;
+                let text = core::mem::take(&mut self.text);
+                return self.end_value(token, text.get(), scanner, line);
             }
         }
         Ok(())
     }
 
-    /// The text is a member's name.
-    fn name(&mut self, depth: u8) {
-        let of = |names| named(self.text.get(), names).unwrap_or(Field::Other);
+    /// Takes the next member of the line that starts at `line`.
+    pub(super) fn member(
+        &mut self,
+        member: &Whole<'_>,
+        scanner: &Scanner,
+        line: u64,
+    ) -> Result<(), EnvelopeErrorKind> {
+        self.name(scanner.depth(), Some(member.name));
+        self.end_value(member.value, Some(member.text), scanner, line)
+    }
+
+    /// A member has that name.
+    fn name(&mut self, depth: u8, name: Option<&[u8]>) {
+        let of = |names| named(name, names).unwrap_or(Field::Other);
         if depth == 1 {
             self.envelope.is_empty &= self.is_item;
             self.field = of(if self.is_item { OF_ITEM } else { OF_ENVELOPE });
         } else if depth == 2 && self.field == Field::Trace {
             self.trace_field = of(OF_TRACE);
         }
-        self.text.clear();
+    }
+
+    /// A value ends at the scanner's position.
+    fn end_value(
+        &mut self,
+        token: Token<'_>,
+        text: Option<&[u8]>,
+        scanner: &Scanner,
+        line: u64,
+    ) -> Result<(), EnvelopeErrorKind> {
+        let depth = scanner.depth();
+        let is_end = matches!(token, Token::ObjectEnd | Token::ArrayEnd);
+        if depth == 1 && !is_end {
+            self.value_start = scanner.start();
+        }
+        let (field, start) = match depth {
+            1 => (self.field, self.value_start),
+            2 if self.field == Field::Trace && !is_end => (self.trace_field, scanner.start()),
+            _ => return Ok(()),
+        };
+        self.value(field, token, text, extent(line, start, scanner))
     }
 
     /// A trace context that begins anew, or is none.
@@ -348,9 +367,15 @@ impl HeaderLine {
         }
     }
 
-    fn value(&mut self, field: Field, token: Token<'_>, value: Extent) -> Result<(), EnvelopeErrorKind> {
+    fn value(
+        &mut self,
+        field: Field,
+        token: Token<'_>,
+        text: Option<&[u8]>,
+        value: Extent,
+    ) -> Result<(), EnvelopeErrorKind> {
         let is_text = matches!(token, Token::Text);
-        let text = if is_text { self.text.get() } else { None };
+        let text = if is_text { text } else { None };
         let place = is_text.then_some(value);
         let (envelope, item) = (&mut self.envelope, &mut self.item);
         match field {
@@ -443,20 +468,26 @@ fn optional_u32(token: Token<'_>) -> Option<Option<u32>> {
 /// The id that 32 hexadecimal digits stand for, or 36 characters with hyphens in the usual places.
 #[cfg_attr(any(target_arch = "wasm32", target_os = "none"), inline(never))]
 pub(super) fn uuid(text: &[u8]) -> Option<[u8; 16]> {
-    let hyphens = match text.len() {
-        32 => false,
-        36 => true,
+    let mut compact = [0; 32];
+    let digits = match text.len() {
+        32 => text,
+        36 => {
+            let mut places = compact.iter_mut();
+            for (at, byte) in text.iter().enumerate() {
+                match (at, byte) {
+                    (8 | 13 | 18 | 23, b'-') => {}
+                    (8 | 13 | 18 | 23, _) => return None,
+                    (_, digit) => *places.next()? = *digit,
+                }
+            }
+            &compact
+        }
         _ => return None,
     };
     let mut id = [0; 16];
-    let mut rest = text;
-    for (at, byte) in id.iter_mut().enumerate() {
-        if hyphens && matches!(at, 4 | 6 | 8 | 10) {
-            rest = rest.strip_prefix(b"-")?;
-        }
-        let ([high, low], after) = rest.split_first_chunk::<2>()?;
-        *byte = hex::byte(*high, *low)?;
-        rest = after;
+    let (words, _) = digits.as_chunks::<8>();
+    for (bytes, word) in id.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+        *bytes = hex::eight(*word)?;
     }
-    rest.is_empty().then_some(id)
+    Some(id)
 }

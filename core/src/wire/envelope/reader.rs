@@ -328,10 +328,18 @@ impl Reader {
     }
 
     fn scan(&mut self, input: &mut &[u8]) -> Result<(), EnvelopeErrorKind> {
-        while let Some(token) = self.scanner.next(input).map_err(EnvelopeErrorKind::Json)? {
+        loop {
+            if let Some(member) = self.scanner.member(input) {
+                self.line.member(&member, &self.scanner, self.start)?;
+                continue;
+            }
+            if self.scanner.end_object(input) {
+                return Ok(());
+            }
+            let token = self.scanner.next(input).map_err(EnvelopeErrorKind::Json)?;
+            let Some(token) = token else { return Ok(()) };
             self.line.token(token, &self.scanner, self.start)?;
         }
-        Ok(())
     }
 
     /// The header is complete, `line_feed` bytes of it (0 or 1) still to be taken.

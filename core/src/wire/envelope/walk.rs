@@ -15,6 +15,8 @@ pub(in crate::wire) struct Walk<'a, 's> {
     source: Source<'a, 's>,
     is_used_up: bool,
     input: &'a [u8],
+    /// The input as it was behind the last item, or at the piece's start.
+    mark: &'a [u8],
     taken: &'a [u8],
 }
 
@@ -26,6 +28,7 @@ impl<'a, 's> Walk<'a, 's> {
             source,
             is_used_up: false,
             input: &[],
+            mark: &[],
             taken: &[],
         }
     }
@@ -34,14 +37,19 @@ impl<'a, 's> Walk<'a, 's> {
     pub(super) const fn expect_item(&mut self, input: &'a [u8]) {
         self.reader.expect_item();
         self.input = input;
+        self.mark = input;
     }
 
     /// The next step. [`Step::More`] means nothing but that it has come to the end of a piece.
     pub(super) fn step(&mut self) -> Step<'a> {
-        let before = self.input;
         let step = self.reader.step(&mut self.input);
-        let taken = before.len().saturating_sub(self.input.len());
-        self.taken = before.get(..taken).unwrap_or_default();
+        if matches!(step, Step::Item | Step::Payload(_)) {
+            self.taken = &[];
+            return step;
+        }
+        let taken = self.mark.len().saturating_sub(self.input.len());
+        self.taken = self.mark.get(..taken).unwrap_or_default();
+        self.mark = self.input;
         if !matches!(step, Step::More) {
             return step;
         }
@@ -49,13 +57,15 @@ impl<'a, 's> Walk<'a, 's> {
             && let Some(piece) = (self.source)()
         {
             self.input = piece;
+            self.mark = piece;
             return step;
         }
         self.is_used_up = true;
         self.reader.end_step()
     }
 
-    /// The bytes that the last step took.
+    /// The bytes taken since the last item ended or the piece began, when a step ends an item or comes to the piece's end;
+    /// behind other steps none, for they follow with those.
     pub(super) const fn taken(&self) -> &'a [u8] {
         self.taken
     }

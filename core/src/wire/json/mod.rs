@@ -13,6 +13,7 @@ mod short;
 mod writer;
 
 pub use members::{Kind, Member, text, visit_members};
+pub(in crate::wire) use scanner::Whole;
 pub use scanner::{JsonError, Scanner, Token};
 pub use short::Short;
 pub use writer::Writer;

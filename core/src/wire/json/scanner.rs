@@ -8,9 +8,11 @@
 use crate::wire::hex;
 use pass::Passing;
 use text::{Utf8, unescape};
+pub(crate) use whole::Whole;
 
 mod pass;
 mod text;
+mod whole;
 
 /// What is wrong with a text that should be JSON.
 ///

@@ -122,7 +122,7 @@ pub(super) const fn unescape(byte: u8) -> Option<char> {
 
 /// `input` from the first byte on that is a quote, a backslash, a control character or not ASCII. Eight bytes at a
 /// time: strings are most of a payload.
-fn skip_plain_ascii(input: &[u8]) -> &[u8] {
+pub(super) fn skip_plain_ascii(input: &[u8]) -> &[u8] {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
     // Sets the high bit of the lowest zero byte, and none below it.
