@@ -84,6 +84,20 @@ impl<'a> Memory<'a> {
         self.base.wrapping_add(offset)
     }
 
+    /// Writes what it holds to a byte of every page of the first `bytes` bytes.
+    ///
+    /// # Safety
+    /// `bytes` is at most the capacity, and nobody else uses the intake.
+    pub(super) unsafe fn touch(self, bytes: usize) {
+        /// The smallest pages that there are.
+        const PAGE: usize = 4096;
+        for offset in (0..bytes).step_by(PAGE) {
+            let place = self.at(offset, 1);
+            // SAFETY: in bounds and nobody else's by the caller's word.
+            unsafe { place.write_volatile(place.read_volatile()) };
+        }
+    }
+
     /// The word at `offset` in which a record is published.
     ///
     /// # Safety

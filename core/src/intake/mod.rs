@@ -227,6 +227,16 @@ impl<S: SharedStorage> Intake<S> {
         }
     }
 
+    /// Touches the pages of the first `bytes` bytes of its memory. A system provides a page of fresh memory when it is first
+    /// written, and may have whoever writes wait for that; so it is done here and not in a recording call.
+    ///
+    /// Bound: a write for each 4 KiB.
+    pub fn touch(&mut self, bytes: usize) {
+        let ring = self.ring();
+        // SAFETY: the reference is the only one to the intake.
+        unsafe { ring.memory.touch(bytes.min(ring.capacity())) };
+    }
+
     /// Bytes of memory for records: headers, padding and 8 bytes per record included.
     #[must_use]
     pub fn capacity(&self) -> usize {

@@ -68,6 +68,18 @@ pub(super) fn assert_free_memory_is_zero<S: SharedStorage>(intake: &Intake<S>) {
 }
 
 #[test]
+fn touching_its_memory_changes_nothing() {
+    let mut intake = heap(1 << 14);
+    intake.touch(usize::MAX);
+    assert_free_memory_is_zero(&intake);
+    let payload = [7; 5000];
+    assert!(queued(intake.push(&error(), &payload)));
+    intake.touch(usize::MAX);
+    assert_eq!(drain_payloads(&intake), [payload.to_vec()]);
+    assert_free_memory_is_zero(&intake);
+}
+
+#[test]
 fn capacities_that_cannot_work_are_refused_by_name() {
     let refused = |bytes| HeapIntake::allocate(bytes).unwrap_err();
     assert_eq!(refused(0), CapacityError::TooSmall);

@@ -33,6 +33,10 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long the delivery thread may leave a look unanswered before it counts as stalled.
 const STALLED: Duration = Duration::from_secs(1);
 
+/// As much of the intake is touched when it is made: all of a client's with its default memory. A page that a recording call
+/// touches first costs it a microsecond, and sometimes a wait for the kernel's lock of the process's memory map.
+const TOUCHED_BYTES: usize = 1024 * 1024;
+
 /// No close was asked for.
 const NEVER: u64 = u64::MAX;
 
@@ -103,7 +107,8 @@ impl<E: Exporter> Shared<E> {
         ring: Ring,
         bell: UnboundBell,
     ) -> Result<Self, DeliveryError> {
-        let intake = Intake::allocate(kernel.config.intake_bytes).map_err(DeliveryError::Intake)?;
+        let mut intake = Intake::allocate(kernel.config.intake_bytes).map_err(DeliveryError::Intake)?;
+        intake.touch(TOUCHED_BYTES);
         let mut snapshot = Snapshot::default();
         kernel.snapshot(clock.now(), &mut snapshot);
         let door = Door::new(kernel.config.max_destinations);

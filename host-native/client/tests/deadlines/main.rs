@@ -326,3 +326,33 @@ fn dropping_takes_two_seconds_at_most_wherever_it_happens() {
         scope.spawn(|| on_time(at_the_end_of_a_thread));
     });
 }
+
+#[test]
+fn recording_is_given_no_page_of_the_intake() {
+    let server = Server::start(|_, _| Reply::ok());
+    let client = Client::builder()
+        .sentry_dsn(&server.dsn())
+        .environment_proxies(false)
+        .build()
+        .unwrap();
+    let text = "x".repeat(4000);
+    let fill = |bytes: usize| {
+        for _ in 0..bytes / text.len() {
+            let _ = client.message(Level::Error, &text);
+        }
+    };
+    // The thread's own memory and the pages of the program.
+    fill(100 * 1024);
+    let mut faults = 0;
+    // Twice around.
+    for _ in 0..8 {
+        let _ = client.flush(PATIENT);
+        faults += switches::faults(|| fill(256 * 1024));
+    }
+    let status = client.status();
+    assert!(status.intake.capacity_bytes >= 1024 * 1024, "{status:?}");
+    let sums = status.totals.of(Category::Error);
+    assert!(sums.recorded - sums.dropped > 300, "{status:?}");
+    // It is 256 pages, and now and then the system takes one away.
+    assert!(faults < 64, "{faults}");
+}

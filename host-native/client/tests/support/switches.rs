@@ -30,6 +30,14 @@ impl Usage {
     }
 }
 
+/// Pages that the thread had to be given in `call`.
+#[allow(dead_code, reason = "not every test that counts waits counts pages")]
+pub(crate) fn faults(call: impl FnOnce()) -> i64 {
+    let before = Usage::now().faults;
+    call();
+    Usage::now().faults - before
+}
+
 /// Waits seen in calls that touched no new page, and such calls.
 #[derive(Default, Debug)]
 pub struct Waits {
