@@ -14,6 +14,7 @@ use surgetank_core::request::{BodyContext, Request, RequestId, RequestKind};
 use surgetank_core::response::{Failure, Response};
 use surgetank_core::storage::HeapStorage;
 use surgetank_core::time::{Duration, Instant};
+use surgetank_core::wire::WriteError;
 use tokio::task::JoinSet;
 
 #[cfg(feature = "opentelemetry")]
@@ -40,7 +41,8 @@ const ACTIONS_PER_ROUND: usize = 64;
 
 pub(super) struct Kernel<E: Exporter> {
     pub(super) config: DeliveryConfig,
-    engine: Engine<HeapStorage>,
+    /// Apart, for it is large: what is moved while it is made is stack that stays in use.
+    engine: Box<Engine<HeapStorage>>,
     exporter: E,
     open: Vec<Option<Opened<E::Target>>>,
     in_flight: Vec<(tokio::task::Id, RequestId, InFlight)>,
@@ -451,9 +453,10 @@ fn new_engine(
     config: &DeliveryConfig,
     rebuilds: u64,
     now: Instant,
-) -> Result<Engine<HeapStorage>, surgetank_core::config_error::ConfigError> {
+) -> Result<Box<Engine<HeapStorage>>, surgetank_core::config_error::ConfigError> {
     let storage = HeapStorage::new(config.queue_bytes, config.max_destinations, config.max_requests);
-    Engine::new(config.engine, storage, config.seed.wrapping_add(rebuilds), now)
+    let engine = Engine::new(config.engine, storage, config.seed.wrapping_add(rebuilds), now)?;
+    Ok(Box::new(engine))
 }
 
 /// Why no attempt can be made.
@@ -477,7 +480,8 @@ fn prepare<E: Exporter>(
         .filter(|opened| opened.id == request.destination())
         .ok_or(Unsendable::NoDestination)?;
     let endpoint = endpoint(request.kind());
-    let mut body = Body(Vec::with_capacity(request.payload_bytes() as usize + 512));
+    let compression = exporter.compression(&opened.target, endpoint);
+    let likely = request.payload_bytes() as usize + 512;
     let origins = opened.spec.origins.frames();
     let context = BodyContext {
         sent_at: wall(),
@@ -490,13 +494,11 @@ fn prepare<E: Exporter>(
         scope: &opened.spec.scope,
         origins: &origins,
     };
-    request
-        .write_body(&context, &mut body)
-        .map_err(|_| Unsendable::Invalid)?;
-    let compression = exporter.compression(&opened.target, endpoint);
-    let (body, content_encoding) = compressor
-        .compress(compression, body.0)
-        .map_err(|_| Unsendable::Compression)?;
+    let written = compressor.body(compression, likely, |body| request.write_body(&context, body));
+    let (body, content_encoding) = written.map_err(|error| match error {
+        WriteError::Invalid(_) => Unsendable::Invalid,
+        WriteError::Sink(_) | WriteError::Stalled => Unsendable::Compression,
+    })?;
     Ok(Outgoing {
         target: Arc::clone(&opened.target),
         endpoint,
@@ -510,22 +512,4 @@ fn prepare<E: Exporter>(
 
 fn endpoint(kind: RequestKind) -> Endpoint {
     kind.signal().map_or(Endpoint::Envelope, Endpoint::Otlp)
-}
-
-/// A body in memory.
-struct Body(Vec<u8>);
-
-impl embedded_io::ErrorType for Body {
-    type Error = core::convert::Infallible;
-}
-
-impl embedded_io::Write for Body {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> Result<(), Self::Error> {
-        Ok(())
-    }
 }
