@@ -8,7 +8,7 @@ use crate::tools::{self, VALGRIND, WRK};
 /// The parts that can be named.
 pub(crate) const PARTS: [&str; 6] = ["engine", "queues", "wire", "calls", "delivery", "sidecar"];
 
-/// The benchmarks without what they compare with.
+/// A program with nothing but surgetank.
 const ALONE: &str = "target/bench/alone";
 
 /// Measures these parts, all of them when none is named; only then, and when it is not `quick`, the report in the tree is
@@ -27,13 +27,17 @@ pub(crate) fn bench(only: &[String], quick: bool) -> Result<()> {
     if quick {
         asked.push_str(" --quick");
     }
-    // Without the peers first: what uses surgetank alone has their memory neither.
+    // Without the drop-ins first, which are parts of surgetank that it needs only for the peers.
     run(
-        "cargo build --release --no-default-features --manifest-path tests/bench/Cargo.toml --target-dir target/bench",
+        "cargo build --release --no-default-features --bin surgetank-alone --manifest-path tests/bench/Cargo.toml \
+         --target-dir target/bench",
     )?;
-    std::fs::copy("target/bench/release/surgetank-bench", ALONE)
+    std::fs::copy("target/bench/release/surgetank-alone", ALONE)
         .with_context(|| format!("could not write {ALONE}"))?;
-    run("cargo build --release --manifest-path tests/bench/Cargo.toml --target-dir target/bench")?;
+    run(
+        "cargo build --release --bin surgetank-bench --manifest-path tests/bench/Cargo.toml \
+         --target-dir target/bench",
+    )?;
     run(&format!(
         "target/bench/release/surgetank-bench report --to tests/bench --scratch target/bench/scratch \
          --sidecar target/release/surgetank --alone {ALONE}{asked}"

@@ -5,7 +5,7 @@
 
 /// What a measured piece of work belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Into the engine, into a queue, or the recording call.
     Record,
     /// Choosing what is sent.
@@ -22,7 +22,7 @@ pub(crate) enum Phase {
 
 impl Phase {
     /// The function that marks it, as callgrind names it.
-    pub(crate) const fn function(self) -> &'static str {
+    pub const fn function(self) -> &'static str {
         match self {
             Self::Record => "surgetank_bench::glass::record",
             Self::Batch => "surgetank_bench::glass::batch",
@@ -36,14 +36,14 @@ impl Phase {
 
 /// Says whether work is measured now or only warms up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Glass {
+pub struct Glass {
     /// False while warming up.
-    pub(crate) counting: bool,
+    pub counting: bool,
 }
 
 impl Glass {
     /// Does `work`, measured as `phase` when it is time.
-    pub(crate) fn look<R>(self, phase: Phase, work: impl FnOnce() -> R) -> R {
+    pub fn look<R>(self, phase: Phase, work: impl FnOnce() -> R) -> R {
         if !self.counting {
             return work();
         }

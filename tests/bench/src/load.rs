@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a run against the clock, or of the whole process, does.
 #[derive(Clone, Debug, clap::Subcommand)]
-pub(crate) enum Job {
+pub enum Job {
     /// Record that many items, a burst at a time, all delivered: what callgrind counts of the whole process.
     Deliver {
         /// Items.
@@ -45,7 +45,7 @@ pub(crate) enum Job {
 }
 
 /// Calls under the glass: a burst to warm up, then `rounds` calls, none of them refused.
-pub(crate) fn counted<S: Subject>(setting: &Setting, glass: Glass, rounds: u32, burst: u32) {
+pub fn counted<S: Subject>(setting: &Setting, glass: Glass, rounds: u32, burst: u32) {
     let subject = S::start(setting);
     for round in 0..rounds + burst {
         if round % burst == 0 {
@@ -61,7 +61,7 @@ pub(crate) fn counted<S: Subject>(setting: &Setting, glass: Glass, rounds: u32, 
 }
 
 /// Calls under the glass that the server's limit refuses.
-pub(crate) fn refused<S: Subject>(setting: &Setting, glass: Glass, rounds: u32) {
+pub fn refused<S: Subject>(setting: &Setting, glass: Glass, rounds: u32) {
     let subject = S::start(setting);
     // Logs are sent a hundred at a time by the SDK.
     for _ in 0..3 {
@@ -81,7 +81,7 @@ pub(crate) fn refused<S: Subject>(setting: &Setting, glass: Glass, rounds: u32) 
 }
 
 /// Does the job and prints a line of `name=number`.
-pub(crate) fn run<S: Subject>(setting: &Setting, job: &Job) {
+pub fn run<S: Subject>(setting: &Setting, job: &Job) {
     let before = memory_kib("VmHWM:");
     let subject = S::start(setting);
     match *job {
@@ -193,7 +193,7 @@ fn memory_kib(figure: &str) -> u64 {
 }
 
 /// What it costs to look at the clock twice.
-pub(crate) fn clock_cost() -> Duration {
+pub fn clock_cost() -> Duration {
     let begun = now();
     let looks = 100_000;
     for _ in 0..looks {

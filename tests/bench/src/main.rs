@@ -8,14 +8,10 @@ mod callgrind;
 mod cases;
 mod charts;
 mod engine;
-mod glass;
-mod load;
 mod queues;
 mod report;
 mod runs;
 mod sidecar;
-mod subjects;
-mod times;
 mod upstream;
 mod wire;
 
@@ -26,8 +22,9 @@ use cases::{CASES, Part};
 use clap::Parser;
 use glass::Glass;
 use queues::{QUEUES, Records, Task};
-use subjects::{Entry, SUBJECTS, Setting};
+use subjects::{Compressed, Entry, SUBJECTS, Setting};
 use surgetank::Compression;
+use surgetank_bench::{glass, load, subjects, times};
 
 /// Measures, and writes a report.
 #[derive(Parser)]
@@ -94,34 +91,6 @@ enum What {
         #[command(subcommand)]
         job: load::Job,
     },
-}
-
-/// The names of surgetank's ways to compress.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub(crate) enum Compressed {
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Compressed {
-    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-
-    const fn setting(self) -> Compression {
-        match self {
-            Self::None => Compression::None,
-            Self::Gzip => Compression::Gzip,
-            Self::Zstd => Compression::Zstd,
-        }
-    }
 }
 
 fn main() -> Result<()> {

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "peers")]
 mod otel;
-pub(crate) mod own;
+pub mod own;
 #[cfg(feature = "peers")]
 mod sentry;
 
@@ -15,15 +15,15 @@ use crate::load::{self, Job};
 
 /// What a subject is built with.
 #[derive(Clone, Debug)]
-pub(crate) struct Setting {
+pub struct Setting {
     /// Address of the server.
-    pub(crate) upstream: String,
+    pub upstream: String,
     /// Of surgetank only; the peers send as they are set up by default, which is without.
-    pub(crate) compression: Compression,
+    pub compression: Compression,
 }
 
 impl Setting {
-    pub(crate) const KEY: &str = "e12d836b15bb49d7bbf99e64295d995b";
+    pub const KEY: &str = "e12d836b15bb49d7bbf99e64295d995b";
 
     fn dsn(&self) -> String {
         format!("http://{}@{}/1", Self::KEY, self.upstream)
@@ -38,8 +38,38 @@ impl Setting {
     }
 }
 
+/// The names of surgetank's ways to compress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Compressed {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compressed {
+    pub const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    #[must_use]
+    pub const fn setting(self) -> Compression {
+        match self {
+            Self::None => Compression::None,
+            Self::Gzip => Compression::Gzip,
+            Self::Zstd => Compression::Zstd,
+        }
+    }
+}
+
 /// A client and its recording call, made from any number of threads.
-pub(crate) trait Subject: Send + Sync + 'static {
+pub trait Subject: Send + Sync + 'static {
     /// Built, and its worker running where that can be asked for.
     fn start(setting: &Setting) -> Self;
     /// Records one item.
@@ -54,7 +84,7 @@ pub(crate) trait Subject: Send + Sync + 'static {
 
 /// What a subject records: rows of one kind stand together and are compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     Event,
     Transaction,
     Log,
@@ -62,9 +92,8 @@ pub(crate) enum Kind {
 }
 
 /// Who made it.
-#[cfg_attr(not(feature = "peers"), allow(dead_code))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Maker {
+pub enum Maker {
     /// surgetank, by its own calls.
     Own,
     /// Another SDK, with surgetank in place of what it sends with.
@@ -76,17 +105,17 @@ pub(crate) enum Maker {
 }
 
 /// One subject, as a row of a table.
-pub(crate) struct Entry {
-    pub(crate) name: &'static str,
-    pub(crate) shows: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) maker: Maker,
+pub struct Entry {
+    pub name: &'static str,
+    pub shows: &'static str,
+    pub kind: Kind,
+    pub maker: Maker,
     /// Items between two flushes where none is to be refused: what its queue holds.
-    pub(crate) burst: u32,
-    pub(crate) count: fn(&Setting, Glass, u32, u32),
+    pub burst: u32,
+    pub count: fn(&Setting, Glass, u32, u32),
     /// A limit refuses what goes to Sentry; OTLP's throttling only makes it wait.
-    pub(crate) refuse: Option<fn(&Setting, Glass, u32)>,
-    pub(crate) load: fn(&Setting, &Job),
+    pub refuse: Option<fn(&Setting, Glass, u32)>,
+    pub load: fn(&Setting, &Job),
 }
 
 impl Entry {
@@ -125,7 +154,7 @@ impl Entry {
 
 /// Everything, kind by kind.
 #[rustfmt::skip]
-pub(crate) const SUBJECTS: &[Entry] = &[
+pub const SUBJECTS: &[Entry] = &[
     Entry::sentry::<own::Event>(Kind::Event, Maker::Own, "own-event", "surgetank: error event, message and one tag", 25),
     #[cfg(feature = "peers")]
     Entry::sentry::<sentry::Sdk<sentry::DropIn, sentry::Event>>(Kind::Event, Maker::DropIn, "dropin-event", "`sentry` + surgetank: error event", 25),

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 /// The time.
 #[expect(clippy::disallowed_methods, reason = "this program measures time")]
-pub(crate) fn now() -> Instant {
+pub fn now() -> Instant {
     Instant::now()
 }
 
 /// What the calls of a run took.
 #[derive(Default, Debug)]
-pub(crate) struct Times {
+pub struct Times {
     nanos: Vec<u32>,
     /// Calls that were refused where that is known, and are not among the times.
-    pub(crate) refused: u64,
+    pub refused: u64,
     /// Calls in which the thread waited for something.
     blocked: u64,
     worst_blocked: u32,
@@ -21,19 +21,19 @@ pub(crate) struct Times {
 
 /// The numbers of a run.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Summary {
-    pub(crate) median: f64,
-    pub(crate) p99: f64,
-    pub(crate) p999: f64,
-    pub(crate) worst: f64,
-    pub(crate) refused: f64,
-    pub(crate) blocked: f64,
-    pub(crate) worst_blocked: f64,
-    pub(crate) calls: f64,
+pub struct Summary {
+    pub median: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub worst: f64,
+    pub refused: f64,
+    pub blocked: f64,
+    pub worst_blocked: f64,
+    pub calls: f64,
 }
 
 impl Times {
-    pub(crate) fn with_capacity(calls: usize) -> Self {
+    pub fn with_capacity(calls: usize) -> Self {
         Self {
             // Written once, so that no call pays for a page.
             nanos: {
@@ -45,7 +45,7 @@ impl Times {
         }
     }
 
-    pub(crate) fn push(&mut self, took: Duration, blocked: bool) {
+    pub fn push(&mut self, took: Duration, blocked: bool) {
         let nanos = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
         self.nanos.push(nanos);
         if blocked {
@@ -54,7 +54,7 @@ impl Times {
         }
     }
 
-    pub(crate) fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.nanos.extend(other.nanos);
         self.refused += other.refused;
         self.blocked += other.blocked;
@@ -62,7 +62,7 @@ impl Times {
     }
 
     /// A line of `name=number`, times in nanoseconds.
-    pub(crate) fn line(mut self) -> String {
+    pub fn line(mut self) -> String {
         self.nanos.sort_unstable();
         let at = |permille: usize| {
             let last = self.nanos.len().saturating_sub(1);
@@ -86,7 +86,7 @@ impl Times {
 }
 
 /// The number of that name in a line of `name=number`.
-pub(crate) fn number(line: &str, name: &str) -> Option<f64> {
+pub fn number(line: &str, name: &str) -> Option<f64> {
     let word = line
         .split_whitespace()
         .find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
@@ -95,7 +95,7 @@ pub(crate) fn number(line: &str, name: &str) -> Option<f64> {
 
 impl Summary {
     /// Several runs in one: the median of medians and percentiles, the worst of the worst, sums of counts.
-    pub(crate) fn of(lines: &[String]) -> Self {
+    pub fn of(lines: &[String]) -> Self {
         let all = |name: &str| -> Vec<f64> { lines.iter().filter_map(|line| number(line, name)).collect() };
         let sum = |name: &str| all(name).iter().sum();
         let most = |name: &str| all(name).into_iter().fold(0.0, f64::max);
@@ -113,7 +113,7 @@ impl Summary {
 }
 
 /// The median; the lower one of two.
-pub(crate) fn middle(mut numbers: Vec<f64>) -> f64 {
+pub fn middle(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers
         .get(numbers.len().saturating_sub(1) / 2)

@@ -233,9 +233,8 @@ fn memory(order: &Order, report: &mut Report) -> Result<()> {
     report.text.push_str(&format!(
         "\n### Memory\n\nHighest resident memory of the process, KiB, after {} items at a server that never answers, and before the client was \
          built. Anonymous is what of it is no file: heap and stacks, the highest of a hundred looks. The rest are pages of programs and \
-         libraries. surgetank, with its default of 4 MiB for intake and queue, is measured in a build of this program without the peers, \
-         as a program is that uses it; the others in the one with all of them in it, so that not the peaks but the differences are \
-         compared.\n",
+         libraries. surgetank, with its default of 4 MiB for intake and queue, is measured in a program with nothing else \
+         in it; the others in the one that measures, with all of them in it, so that not the peaks but the differences are compared.\n",
         words(items as f64)
     ));
     report.head(&[

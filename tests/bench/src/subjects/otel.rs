@@ -23,7 +23,7 @@ use super::own::lost;
 use super::{Setting, Subject};
 
 /// What stands behind the SDK.
-pub(crate) trait Way: Send + Sync + 'static {
+pub trait Way: Send + Sync + 'static {
     fn trace(builder: TracerProviderBuilder, behind: &Behind) -> TracerProviderBuilder;
     fn log(builder: LoggerProviderBuilder, behind: &Behind) -> LoggerProviderBuilder;
     /// The client that delivers, if it is surgetank's.
@@ -33,7 +33,7 @@ pub(crate) trait Way: Send + Sync + 'static {
 }
 
 /// What a way needs.
-pub(crate) struct Behind<'a> {
+pub struct Behind<'a> {
     setting: &'a Setting,
     client: Option<Client>,
 }
@@ -49,7 +49,7 @@ impl Behind<'_> {
 }
 
 /// Spans of the SDK.
-pub(crate) struct Spans<W> {
+pub struct Spans<W> {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
     client: Option<Client>,
@@ -100,7 +100,7 @@ impl<W: Way> Subject for Spans<W> {
 }
 
 /// Logs of the SDK.
-pub(crate) struct Logs<W> {
+pub struct Logs<W> {
     provider: SdkLoggerProvider,
     logger: SdkLogger,
     client: Option<Client>,
@@ -148,7 +148,7 @@ impl<W: Way> Subject for Logs<W> {
 }
 
 /// Logs of the `tracing` crate, which its appender for the SDK passes on: the way most programs make them.
-pub(crate) struct Traced<W> {
+pub struct Traced<W> {
     provider: SdkLoggerProvider,
     client: Option<Client>,
     way: PhantomData<fn() -> W>,
@@ -196,7 +196,7 @@ impl<W: Way> Subject for Traced<W> {
 }
 
 /// As it comes: batch processor, OTLP over HTTP with protobuf.
-pub(crate) struct Batch;
+pub struct Batch;
 
 impl Way for Batch {
     fn trace(builder: TracerProviderBuilder, behind: &Behind) -> TracerProviderBuilder {
@@ -222,7 +222,7 @@ impl Way for Batch {
 }
 
 /// surgetank's processors.
-pub(crate) struct DropIn;
+pub struct DropIn;
 
 impl Way for DropIn {
     fn trace(builder: TracerProviderBuilder, behind: &Behind) -> TracerProviderBuilder {
@@ -242,7 +242,7 @@ impl Way for DropIn {
 }
 
 /// surgetank's processor, to Sentry: each span without a parent is a transaction.
-pub(crate) struct ToSentry;
+pub struct ToSentry;
 
 impl Way for ToSentry {
     fn trace(builder: TracerProviderBuilder, behind: &Behind) -> TracerProviderBuilder {
@@ -261,7 +261,7 @@ impl Way for ToSentry {
 
 /// Processors that drop everything: what the SDK costs by itself.
 #[derive(Debug)]
-pub(crate) struct Nothing;
+pub struct Nothing;
 
 impl Way for Nothing {
     fn trace(builder: TracerProviderBuilder, _: &Behind) -> TracerProviderBuilder {

@@ -42,7 +42,7 @@ pub(super) fn lost(client: &Client) -> u64 {
 macro_rules! subjects {
     ($($(#[$doc:meta])* $name:ident: $call:ident;)*) => {$(
         $(#[$doc])*
-        pub(crate) struct $name(Client);
+        pub struct $name(Client);
 
         impl Subject for $name {
             fn start(setting: &Setting) -> Self {

@@ -14,20 +14,20 @@ use super::{Setting, Subject};
 type Ours = Option<surgetank::sentry::SentryTransport>;
 
 /// The SDK, sending by `W`, recording `I`.
-pub(crate) struct Sdk<W, I> {
+pub struct Sdk<W, I> {
     guard: ClientInitGuard,
     ours: Ours,
     what: PhantomData<fn() -> (W, I)>,
 }
 
 /// How it sends.
-pub(crate) trait Way: 'static {
+pub trait Way: 'static {
     /// Sets the transport, if it is not the SDK's own; gives surgetank's, if that is it.
     fn set(options: ClientOptions, setting: &Setting) -> (ClientOptions, Ours);
 }
 
 /// What it records.
-pub(crate) trait Item: 'static {
+pub trait Item: 'static {
     fn record();
 }
 
@@ -62,7 +62,7 @@ impl<W: Way, I: Item> Subject for Sdk<W, I> {
 }
 
 /// As it comes: HTTP on a thread of its own.
-pub(crate) struct Stock;
+pub struct Stock;
 
 impl Way for Stock {
     fn set(options: ClientOptions, _: &Setting) -> (ClientOptions, Ours) {
@@ -71,7 +71,7 @@ impl Way for Stock {
 }
 
 /// surgetank's transport.
-pub(crate) struct DropIn;
+pub struct DropIn;
 
 impl Way for DropIn {
     fn set(options: ClientOptions, setting: &Setting) -> (ClientOptions, Ours) {
@@ -81,7 +81,7 @@ impl Way for DropIn {
 }
 
 /// A transport that drops everything: what the SDK costs by itself.
-pub(crate) struct Nothing;
+pub struct Nothing;
 
 impl Way for Nothing {
     fn set(options: ClientOptions, _: &Setting) -> (ClientOptions, Ours) {
@@ -102,7 +102,7 @@ impl Transport for Drops {
 
 /// surgetank's transport behind a channel: the caller hands the envelope over, a thread of its own serializes it. The
 /// other way to build the drop-in, measured to choose between the two.
-pub(crate) struct HandOver;
+pub struct HandOver;
 
 /// Envelopes in the channel, as many as the SDK's own transport holds.
 const HANDED_OVER: usize = 30;
@@ -161,7 +161,7 @@ impl Transport for Handing {
 }
 
 /// An error event.
-pub(crate) struct Event;
+pub struct Event;
 
 impl Item for Event {
     #[inline]
@@ -176,7 +176,7 @@ impl Item for Event {
 }
 
 /// A log.
-pub(crate) struct Log;
+pub struct Log;
 
 impl Item for Log {
     #[inline]
@@ -193,7 +193,7 @@ impl Item for Log {
 }
 
 /// A transaction with ten spans.
-pub(crate) struct Transaction;
+pub struct Transaction;
 
 impl Item for Transaction {
     #[inline]
