@@ -135,6 +135,11 @@ fn record(client: &Client, message: &str) -> bool {
 
 /// The process that forks.
 fn play(scene: u64) -> ExitCode {
+    // SAFETY: asks for a signal when whoever started this is gone, and for one long after everything should have ended.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
+        libc::alarm(300);
+    }
     let mut rng = Rng::new(scene);
     let client = new_client();
     let stop = AtomicBool::new(false);
@@ -155,7 +160,9 @@ fn play(scene: u64) -> ExitCode {
                 (number, fork(&client, &message(scene, number)))
             })
             .collect();
-        let well = children.iter().all(|(number, child)| ended_well(*number, *child));
+        let well = children
+            .iter()
+            .fold(true, |well, (number, child)| ended_well(*number, *child) && well);
         stop.store(true, Ordering::Relaxed);
         well
     });
