@@ -167,6 +167,15 @@ pub const INTAKE_SHARE_PERCENT: [u8; crate::item::Priority::COUNT] = [100, 90, 7
 /// the consumer got ahead in between, so this many in a row mean a machine that does nothing but record.
 pub const INTAKE_RESERVE_ATTEMPTS: usize = 256;
 
+/// First nap of a consumer that waits for a producer in the middle of a record. That takes a microsecond, or as long as its
+/// thread is kept from running; in a millisecond a ring of 1 MiB takes in some thousand records.
+pub const INTAKE_NAP: Duration = Duration::from_millis(1);
+
+/// Longest nap of a consumer that waits for the same producer; each is twice the one before. So a record that is finished
+/// late is read at most as much later as it had taken by then, or this much; and who looks for a producer that will never
+/// finish does so ten times a second.
+pub const INTAKE_LONGEST_NAP: Duration = Duration::from_millis(100);
+
 /// Bytes that the consumer moves past before it zeroes them and hands them back to the producers: small against any ring,
 /// large enough that producers do not fetch the consumer's position anew for every record, and short enough that C libraries
 /// zero it with vector stores (beyond 2 KiB the GNU one takes an instruction that begins slowly).

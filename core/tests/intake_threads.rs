@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use surgetank_core::intake::{Budget, Consumer, Intake, Pushed, Word};
+use surgetank_core::intake::{Budget, Consumer, Intake, Pushed, Sleep, Word};
 use surgetank_core::item::{Category, DestinationId, DropReason, Form, Header, Item, Outcome, Priority};
 use surgetank_core::rng::Rng;
 
@@ -32,13 +32,12 @@ impl Bell {
         self.changed.notify_one();
     }
 
-    /// False when nobody rang for a long time.
-    fn wait(&self) -> bool {
+    /// False when nobody rang for so long.
+    fn wait(&self, longest: Duration) -> bool {
         let rung = self.rung.lock().unwrap();
-        let long = Duration::from_secs(20);
         let (mut rung, _) = self
             .changed
-            .wait_timeout_while(rung, long, |rung| !*rung)
+            .wait_timeout_while(rung, longest, |rung| !*rung)
             .unwrap();
         core::mem::take(&mut *rung)
     }
@@ -168,9 +167,18 @@ fn consume(intake: &Shared, received: &mut Received, bell: &Bell) {
         if intake.is_closed() && consumer.is_empty() {
             return;
         }
-        if !drained.more && consumer.sleep() {
-            received.sleeps += 1;
-            assert!(bell.wait(), "a wake-up was lost");
+        if drained.more {
+            continue;
+        }
+        match consumer.sleep() {
+            Sleep::UntilWoken => {
+                received.sleeps += 1;
+                assert!(bell.wait(Duration::from_secs(60)), "a wake-up was lost");
+            }
+            Sleep::Nap(nap) => {
+                bell.wait(nap.into());
+            }
+            Sleep::No => {}
         }
     }
 }

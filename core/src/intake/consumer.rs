@@ -1,13 +1,14 @@
 //! The one reader.
 
 use super::protocol::{
-    CLOSED, FREE, FREE_INTERRUPTED, KIND, LENGTH_AT, OVERHEAD_BYTES, PREFIX_BYTES, RECORD, Ring, SIZE, TAKEN,
-    WAITING,
+    FREE, FREE_INTERRUPTED, KIND, LENGTH_AT, OVERHEAD_BYTES, PREFIX_BYTES, RECORD, Ring, SIZE, TAKEN,
+    WAITING, position_of,
 };
 use super::sync::{Ordering, step};
 use crate::item::{Category, DropReason, Header, Item};
-use crate::limits::INTAKE_RELEASE_BYTES;
+use crate::limits::{INTAKE_LONGEST_NAP, INTAKE_NAP, INTAKE_RELEASE_BYTES};
 use crate::ring;
+use crate::time::Duration;
 use core::fmt;
 
 /// How much one [`Consumer::drain`] may take: it stops at whichever comes first.
@@ -38,6 +39,21 @@ pub struct Drained {
     pub more: bool,
 }
 
+/// How long a consumer that has read everything may rest.
+///
+/// Exhaustive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Sleep {
+    /// Until it is woken: nothing is reserved. Exactly one producer is told to wake it, the one that reserves next, as soon
+    /// as its record can be read.
+    UntilWoken,
+    /// For that long, and then it has to look again: somebody is in the middle of the next record and wakes nobody.
+    Nap(Duration),
+    /// Not at all: a record can be read.
+    No,
+}
+
 /// The reading end of an [`Intake`](super::Intake). One exists at a time; dropping it lets the next one be made.
 ///
 /// A record is released when the consumer moves past it, which is after the closure given to [`Consumer::drain`] has
@@ -55,6 +71,10 @@ pub struct Consumer<'a> {
     batch: usize,
     /// A record at `cursor` is, or was when a panic ended it, in the hands of a closure.
     in_hand: bool,
+    /// The mark of a sleep may be in the tail.
+    marked: bool,
+    /// The slot that naps wait for, and their number.
+    naps: (usize, u32),
 }
 
 impl<'a> Consumer<'a> {
@@ -85,6 +105,8 @@ impl<'a> Consumer<'a> {
             released: position,
             batch: INTAKE_RELEASE_BYTES.min(capacity / 8),
             in_hand: interrupted,
+            marked: true,
+            naps: (position, 0),
         })
     }
 
@@ -93,6 +115,7 @@ impl<'a> Consumer<'a> {
     /// Items borrow the ring; what is to outlive the closure is copied. Per record: the closure, a copy of the
     /// header, and zeroing of the record's bytes.
     pub fn drain(&mut self, budget: Budget, mut each: impl FnMut(Item<'_>)) -> Drained {
+        self.take_back();
         let mut drained = Drained::default();
         let mut taken = 0usize;
         // Only `each` can panic, and while it runs a record is in hand.
@@ -104,7 +127,6 @@ impl<'a> Consumer<'a> {
             let at = ring::offset(cursor, capacity);
             let word = committed(ring, at);
             if word & KIND == 0 {
-                take_back(ring, at, word);
                 break;
             }
             if taken >= budget.records || drained.bytes >= budget.bytes {
@@ -126,10 +148,9 @@ impl<'a> Consumer<'a> {
         drained
     }
 
-    #[inline]
-    fn commit_word(&self) -> &'a super::sync::AtomicU32 {
-        // SAFETY: the cursor is at a record's start, or where the next record will start.
-        unsafe { self.ring.memory.commit_word(self.place(self.cursor)) }
+    /// True when there is something to read at the cursor.
+    fn is_published(&self) -> bool {
+        committed(self.ring, self.place(self.cursor)) & KIND != 0
     }
 
     /// The place in memory of `position`.
@@ -175,20 +196,61 @@ impl<'a> Consumer<'a> {
             .store(self.cursor, Ordering::Release);
     }
 
-    /// Announces that the caller is about to sleep until it is woken. False: do not, something is ready to be drained.
+    /// Asks for leave to sleep, when [`Consumer::drain`] has left nothing to read, and announces it to the producers.
     ///
-    /// After true, exactly one producer is told to wake the consumer, as soon as the next record can be read. If the
-    /// consumer wakes up for another reason, the next [`Consumer::drain`] takes the announcement back.
-    #[must_use = "sleeping after `false` would miss a record"]
-    pub fn sleep(&mut self) -> bool {
+    /// If the consumer wakes up for another reason, the next `drain` takes the announcement back. Naps that wait for the same
+    /// producer double, from [`INTAKE_NAP`] to [`INTAKE_LONGEST_NAP`].
+    #[must_use = "sleeping without leave would miss a record"]
+    pub fn sleep(&mut self) -> Sleep {
         self.release();
         step!();
-        // The mark goes into the very word whose publication ends the sleep, so there is one order of the two: a
-        // producer that publishes later takes the mark with its swap, one that published earlier is seen here. It has
-        // to be an unconditional change: an exchange that fails may have failed on an old value (a mark that a
-        // producer has taken by now). In a published word the mark's bit means nothing.
-        // Relaxed: no data is read on the strength of it.
-        self.commit_word().fetch_or(WAITING, Ordering::Relaxed) & KIND == 0
+        // The mark goes into the tail, and only into a tail that says that nothing is reserved, so whatever comes next comes
+        // by an exchange of this very word, which takes the mark. There is nothing to look at after that: no record can
+        // have been published between the last look and the mark, for it would have been reserved.
+        // Release: pairs with the Acquire load in `Ring::claim_again`, so that who sees the mark sees the head released above.
+        let tail = &self.ring.state.tail.0.position;
+        let marked = tail.compare_exchange(
+            self.cursor,
+            self.cursor | WAITING,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        // The other flags change nothing: closed, there is nobody to wait for, and a mark that a slot left is as good as ours.
+        let found = match marked {
+            Ok(tail) | Err(tail) => position_of(tail),
+        };
+        if found == self.cursor {
+            self.marked = true;
+            return Sleep::UntilWoken;
+        }
+        if self.is_published() {
+            return Sleep::No;
+        }
+        Sleep::Nap(self.nap())
+    }
+
+    /// The next nap before the slot at the cursor.
+    fn nap(&mut self) -> Duration {
+        let (position, before) = self.naps;
+        let before = if position == self.cursor { before } else { 0 };
+        self.naps = (self.cursor, before.saturating_add(1));
+        INTAKE_NAP
+            .saturating_mul(1 << before.min(31))
+            .min(INTAKE_LONGEST_NAP)
+    }
+
+    /// Takes an announcement back that nobody has answered.
+    fn take_back(&mut self) {
+        if !core::mem::take(&mut self.marked) {
+            return;
+        }
+        let tail = &self.ring.state.tail.0.position;
+        step!();
+        // Relaxed: waking orders nothing. Who has the mark keeps it, and wakes for nothing.
+        if tail.load(Ordering::Relaxed) & WAITING != 0 {
+            step!();
+            tail.fetch_and(!WAITING, Ordering::Relaxed);
+        }
     }
 
     /// Hands over everything producers counted as dropped since the last call, and resets it: gate index (see
@@ -216,9 +278,7 @@ impl<'a> Consumer<'a> {
         if self.is_empty() {
             return None;
         }
-        // Relaxed: a figure; nothing is read on the strength of it.
-        let published = self.commit_word().load(Ordering::Relaxed) & KIND != 0;
-        (!published).then_some(self.cursor)
+        (!self.is_published()).then_some(self.cursor)
     }
 
     /// True when the last `drain` ended in a panic with the next record in its hands.
@@ -252,7 +312,7 @@ impl<'a> Consumer<'a> {
 
     fn reserved(&self) -> usize {
         // Relaxed: a figure, and after closing a constant.
-        self.ring.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED
+        position_of(self.ring.state.tail.0.position.load(Ordering::Relaxed))
     }
 }
 
@@ -262,20 +322,8 @@ fn committed(ring: Ring<'_>, at: usize) -> u32 {
     step!();
     // SAFETY: it is at a record's start, or where the next record will start.
     let word = unsafe { ring.memory.commit_word(at) };
-    // Acquire: pairs with the Release swap in `Ring::publish`; the record's bytes are visible and ours.
+    // Acquire: pairs with the Release store in `Ring::publish`; the record's bytes are visible and ours.
     word.load(Ordering::Acquire)
-}
-
-/// Clears the mark that an earlier sleep left in that word, in which nothing was published.
-#[inline]
-fn take_back(ring: Ring<'_>, at: usize, word: u32) {
-    if word == WAITING {
-        step!();
-        // SAFETY: as in `committed`.
-        let cell = unsafe { ring.memory.commit_word(at) };
-        // Relaxed: the mark orders nothing. If the word was published meanwhile, the next look sees it.
-        let _ = cell.compare_exchange(WAITING, 0, Ordering::Relaxed, Ordering::Relaxed);
-    }
 }
 
 /// Hands on the consumer's next record, which is published, and says how many bytes its payload has.

@@ -8,7 +8,7 @@ use super::*;
 use crate::item::{Category, DestinationId, Form, Outcome};
 use crate::limits::MIN_INTAKE_BYTES;
 use ::loom::model::Builder;
-use ::loom::thread::{self, Thread};
+use ::loom::thread::{self, JoinHandle, Thread};
 use std::boxed::Box;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -200,19 +200,38 @@ fn a_dropped_slot_beside_a_push_and_the_consumer() {
     });
 }
 
-/// The consumer sleeps until it is woken. If a wake-up could be lost, this would end in a deadlock, which loom reports.
-fn sleeper(intake: &Small, expected: usize) -> (Vec<u8>, usize) {
-    let mut seen = Vec::new();
-    let mut sleeps = 0;
-    let mut consumer = intake.consumer().unwrap();
-    while seen.len() < expected {
-        drain(&mut consumer, &mut seen);
-        if seen.len() < expected && consumer.sleep() {
-            sleeps += 1;
-            thread::park();
+/// The consumer, on a thread of its own, reads and sleeps until it has seen that many records; what it saw, and how often it
+/// slept without an end of its own. If a wake-up could be lost, this would end in a deadlock, which loom reports.
+///
+/// A nap ends at any time. Here the first one ends where loom likes, and all orders of one more look are walked; at the second one
+/// the consumer goes away, and [`settle`] looks when all producers have ended: a consumer that looks again and again has
+/// orders without end. Nothing is missed by that, for a look that finds nothing leaves nothing behind but the length of the
+/// next nap, so the third one is the second one again.
+fn sleeper(intake: &Small, expected: usize) -> JoinHandle<(Vec<u8>, usize)> {
+    let intake = Arc::clone(intake);
+    thread::spawn(move || {
+        let (mut seen, mut sleeps, mut naps) = (Vec::new(), 0, 0);
+        let mut consumer = intake.consumer().unwrap();
+        loop {
+            drain(&mut consumer, &mut seen);
+            if seen.len() >= expected {
+                break;
+            }
+            match consumer.sleep() {
+                Sleep::UntilWoken => {
+                    sleeps += 1;
+                    thread::park();
+                }
+                Sleep::Nap(_) if naps == 0 => {
+                    naps += 1;
+                    thread::yield_now();
+                }
+                Sleep::Nap(_) => break,
+                Sleep::No => {}
+            }
         }
-    }
-    (seen, sleeps)
+        (seen, sleeps)
+    })
 }
 
 fn push_and_wake(intake: &Small, consumer: &Thread, id: u8, len: usize) -> usize {
@@ -224,28 +243,27 @@ fn push_and_wake(intake: &Small, consumer: &Thread, id: u8, len: usize) -> usize
     usize::from(pushed.wake)
 }
 
-fn woken_once(origin: usize) {
+fn woken_once(origin: usize, ids: &[u8]) {
     let intake = small(origin);
-    let consumer = thread::current();
-    let producer = {
-        let intake = Arc::clone(&intake);
-        thread::spawn(move || {
-            push_and_wake(&intake, &consumer, 1, 0) + push_and_wake(&intake, &consumer, 2, 0)
-        })
-    };
-    let (seen, sleeps) = sleeper(&intake, 2);
-    assert_eq!(producer.join().unwrap(), sleeps, "one wake-up for each sleep");
-    settle(&intake, seen, 0, &[1, 2], 0);
+    let consumer = sleeper(&intake, ids.len());
+    let wakes = ids
+        .iter()
+        .map(|id| push_and_wake(&intake, consumer.thread(), *id, 0));
+    let wakes: usize = wakes.sum();
+    let (seen, sleeps) = consumer.join().unwrap();
+    assert_eq!(wakes, sleeps, "one wake-up for each sleep");
+    settle(&intake, seen, 0, ids, 0);
 }
 
 #[test]
 fn a_sleeping_consumer_is_woken_once() {
-    check(None, || woken_once(0));
+    check(None, || woken_once(0, &[1, 2]));
 }
 
+/// One record: with a second behind it, the orders take ten times as long, and it goes no other way than above.
 #[test]
 fn a_sleeping_consumer_is_woken_once_past_the_end_of_memory() {
-    check(None, || woken_once(96));
+    check(None, || woken_once(96, &[1]));
 }
 
 /// As if the first sleep had ended for another reason.
@@ -253,38 +271,63 @@ fn a_sleeping_consumer_is_woken_once_past_the_end_of_memory() {
 fn a_consumer_that_sleeps_again_before_it_is_woken() {
     check(None, || {
         let intake = small(96);
-        let consumer = thread::current();
-        let producer = {
-            let intake = Arc::clone(&intake);
-            thread::spawn(move || push_and_wake(&intake, &consumer, 1, 0))
-        };
-        let mut seen = Vec::new();
-        let mut consumer = intake.consumer().unwrap();
-        let early = consumer.sleep();
-        while seen.is_empty() {
-            drain(&mut consumer, &mut seen);
-            if seen.is_empty() && consumer.sleep() {
-                thread::park();
-            }
-        }
-        drop(consumer);
-        let wakes = producer.join().unwrap();
-        assert!(wakes <= 1 && (wakes == 0 || early || !seen.is_empty()));
+        assert_eq!(intake.consumer().unwrap().sleep(), Sleep::UntilWoken);
+        let consumer = sleeper(&intake, 1);
+        let wakes = push_and_wake(&intake, consumer.thread(), 1, 0);
+        let (seen, sleeps) = consumer.join().unwrap();
+        assert!(sleeps <= wakes && wakes <= 1);
         settle(&intake, seen, 0, &[1], 0);
     });
 }
 
+/// Bounded, because unbounded it takes minutes. Three preemptions are one for each of the three threads.
 #[test]
 fn a_sleeping_consumer_and_two_producers() {
+    check(Some(3), || {
+        let intake = small(0);
+        let consumer = sleeper(&intake, 2);
+        let other = {
+            let (intake, consumer) = (Arc::clone(&intake), consumer.thread().clone());
+            thread::spawn(move || push_and_wake(&intake, &consumer, 1, 0))
+        };
+        let mine = push_and_wake(&intake, consumer.thread(), 2, 0);
+        let wakes = mine + other.join().unwrap();
+        let (seen, sleeps) = consumer.join().unwrap();
+        assert_eq!(wakes, sleeps, "one wake-up for each sleep");
+        settle(&intake, seen, 0, &[1, 2], 0);
+    });
+}
+
+/// Reserved before the consumer wants to sleep and published at any time after that, with a record behind it.
+#[test]
+fn a_consumer_that_finds_a_slot_open_before_it_sleeps() {
     check(None, || {
         let intake = small(0);
-        let consumer = thread::current();
-        let producers = [1, 2].map(|id| {
-            let (intake, consumer) = (Arc::clone(&intake), consumer.clone());
-            thread::spawn(move || push_and_wake(&intake, &consumer, id, 0))
-        });
-        let (seen, sleeps) = sleeper(&intake, 2);
-        let wakes: usize = producers.map(|producer| producer.join().unwrap()).iter().sum();
+        let slot = intake.reserve(&header(1), 0).unwrap();
+        let consumer = sleeper(&intake, 2);
+        let first = slot.commit();
+        assert!(accepted(first) && !first.wake, "reserved before any sleep");
+        let wakes = push_and_wake(&intake, consumer.thread(), 2, 0);
+        let (seen, sleeps) = consumer.join().unwrap();
+        assert_eq!(wakes, sleeps, "one wake-up for each sleep");
+        settle(&intake, seen, 0, &[1, 2], 0);
+    });
+}
+
+/// The same with the record behind it from another thread, before or after it.
+#[test]
+fn a_consumer_that_finds_a_slot_open_beside_another_producer() {
+    check(Some(3), || {
+        let intake = small(0);
+        let slot = intake.reserve(&header(1), 0).unwrap();
+        let consumer = sleeper(&intake, 2);
+        let other = {
+            let (intake, consumer) = (Arc::clone(&intake), consumer.thread().clone());
+            thread::spawn(move || push_and_wake(&intake, &consumer, 2, 0))
+        };
+        assert!(!slot.commit().wake, "reserved before any sleep");
+        let wakes = other.join().unwrap();
+        let (seen, sleeps) = consumer.join().unwrap();
         assert_eq!(wakes, sleeps, "one wake-up for each sleep");
         settle(&intake, seen, 0, &[1, 2], 0);
     });
@@ -294,19 +337,14 @@ fn a_sleeping_consumer_and_two_producers() {
 fn a_slot_that_is_given_up_leaves_the_wake_up_to_the_next_record() {
     check(None, || {
         let intake = small(0);
-        let consumer = thread::current();
-        let producer = {
-            let (intake, consumer) = (Arc::clone(&intake), consumer.clone());
-            thread::spawn(move || {
-                let mut slot = intake.reserve(&header(1), 8).unwrap();
-                slot.append(&[1; 3]).unwrap();
-                let discarded = slot.discard(DropReason::BeforeSend);
-                assert!(!discarded.wake, "given back, for nobody is behind it");
-                push_and_wake(&intake, &consumer, 2, 0)
-            })
-        };
-        let (seen, sleeps) = sleeper(&intake, 1);
-        assert_eq!(producer.join().unwrap(), sleeps);
+        let consumer = sleeper(&intake, 1);
+        let mut slot = intake.reserve(&header(1), 8).unwrap();
+        slot.append(&[1; 3]).unwrap();
+        let discarded = slot.discard(DropReason::BeforeSend);
+        assert!(!discarded.wake, "given back, for nobody is behind it");
+        let wakes = push_and_wake(&intake, consumer.thread(), 2, 0);
+        let (seen, sleeps) = consumer.join().unwrap();
+        assert_eq!(wakes, sleeps, "one wake-up for each sleep");
         settle(&intake, seen, 0, &[2], 1);
     });
 }
@@ -323,7 +361,7 @@ fn an_announcement_that_is_taken_back_wakes_at_most_once() {
         };
         let mut seen = Vec::new();
         let mut consumer = intake.consumer().unwrap();
-        let slept = consumer.sleep();
+        let slept = consumer.sleep() == Sleep::UntilWoken;
         drain(&mut consumer, &mut seen);
         drop(consumer);
         assert!(producer.join().unwrap() <= usize::from(slept));
@@ -474,29 +512,30 @@ fn two_producers_write_memory_that_is_just_being_released() {
     });
 }
 
+/// The ring is full in between, and its end is passed. Two preemptions: each of the producers once, or one of them twice.
 #[test]
 fn two_producers_of_two_records_and_a_sleeping_consumer() {
     check(Some(2), || {
         let intake = small(48);
-        let consumer = thread::current();
-        let producers = [1, 3].map(|id| {
-            let (intake, consumer) = (Arc::clone(&intake), consumer.clone());
-            thread::spawn(move || {
-                let mut count = 0;
-                for id in [id, id + 1] {
-                    let pushed = push(&intake, id, 0);
-                    count += usize::from(accepted(pushed));
-                    if pushed.wake {
-                        consumer.unpark();
-                    }
-                }
-                count
-            })
-        });
         // At least three records fit whatever the order.
-        let (seen, _) = sleeper(&intake, 3);
-        let count: usize = producers.map(|producer| producer.join().unwrap()).iter().sum();
-        let mut all = seen;
+        let consumer = sleeper(&intake, 3);
+        let both = |intake: &Small, consumer: &Thread, first: u8| {
+            let mut count = 0;
+            for id in [first, first + 1] {
+                let pushed = push(intake, id, 0);
+                count += usize::from(accepted(pushed));
+                if pushed.wake {
+                    consumer.unpark();
+                }
+            }
+            count
+        };
+        let other = {
+            let (intake, consumer) = (Arc::clone(&intake), consumer.thread().clone());
+            thread::spawn(move || both(&intake, &consumer, 1))
+        };
+        let count = both(&intake, consumer.thread(), 3) + other.join().unwrap();
+        let (mut all, _) = consumer.join().unwrap();
         let mut consumer = intake.consumer().unwrap();
         drain(&mut consumer, &mut all);
         assert_eq!(all.len(), count);
@@ -512,7 +551,7 @@ fn the_wake_up_of_a_dropped_slot_is_found_by_a_later_commit() {
     check(None, || {
         let intake = small(0);
         let mut consumer = intake.consumer().unwrap();
-        assert!(consumer.sleep());
+        assert_eq!(consumer.sleep(), Sleep::UntilWoken);
         let slot = intake.reserve(&header(1), 0).unwrap();
         let other = {
             let intake = Arc::clone(&intake);

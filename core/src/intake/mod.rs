@@ -1,7 +1,7 @@
 //! The concurrent edge: many producers put records of any size into one byte ring, one consumer takes them out.
 //!
 //! This is the only place in the core with atomics and the only one with unsafe code. It holds bytes and headers and
-//! counts what it refused; it knows no time, no batches and no policy. Threads, signal handlers, finalizers and
+//! counts what it refused; it has no clock, knows no batches and no policy. Threads, signal handlers, finalizers and
 //! interrupts call [`Intake::push`] or [`Intake::reserve`]; the worker drains into the engine and publishes the
 //! engine's [`GateState`](crate::gate::GateState) back through a [`Gate`].
 //!
@@ -36,9 +36,9 @@
 //!    between the old and the new tail are its own now. A record never wraps: if it does not fit before the end of
 //!    memory the claim covers the rest of it, too, which is published as padding at once.
 //!    What is common (a record that fits, or a ring that is full) is decided by the first attempt, in the caller's own code;
-//!    the end of memory, a closed ring and a lost race take the long way, which looks anew.
+//!    the end of memory, a sleeping consumer, a closed ring and a lost race take the long way, which looks anew.
 //! 2. *Write.* Length, header and payload, with plain stores. The commit word stays zero.
-//! 3. *Publish.* One swap (Release) puts the record's size and kind into the commit word. The bytes are the consumer's
+//! 3. *Publish.* One store (Release) puts the record's size and kind into the commit word. The bytes are the consumer's
 //!    from here on. Before that, room reserved and not used goes back to the ring if the tail still is where the claim
 //!    ended; a slot that is given up goes back whole, or is published as discarded if somebody reserved behind it.
 //! 4. *Read.* The consumer looks at the commit word at its cursor (Acquire), and only there: zero means "not yet",
@@ -46,19 +46,33 @@
 //! 5. *Release.* The consumer zeroes what it has passed and stores the new head (Release). A producer that reads this
 //!    head (Acquire, in step 1) may reuse the bytes, and finds every word of them zero, wherever its record starts.
 //!
-//! Free memory is all zero at every moment, except that the commit word under the cursor may hold the consumer's mark.
-//! That one invariant is why the consumer can trust a word it finds: payload bytes can never pose as a commit word.
+//! Free memory is all zero at every moment. That one invariant is why the consumer can trust a word it finds: payload bytes can never pose as a commit word.
 //!
 //! # Sleeping and waking
 //!
-//! To sleep, the consumer sets a mark in the commit word under its cursor, the very word whose publication it waits
-//! for. Publication is a swap of the same word. Two read-modify-writes of one word have an order: either the mark was
-//! first, and the producer's swap returns it, and that producer alone is told to wake the consumer; or the publication
-//! was first, and the consumer sees it, and does not sleep. No fence and no second variable is needed, so there is no
-//! store-then-load race to get wrong. A wake-up is asked for when something can be *read*: a
-//! record behind an open slot wakes nobody, the commit of that slot does. Whoever starts a record at the marked word
-//! inherits the mark: a claim given back whole leaves it in place, padding hands it on to the record behind it, and a
-//! slot dropped (not committed, not explicitly discarded) leaves it to the next commit.
+//! Whoever publishes with a plain store cannot see in the same step whether somebody sleeps, and a look after the store
+//! would need the fence that the store avoids. So the duty to wake is settled before, where producers exchange a word
+//! anyway: it is a mark in the tail.
+//!
+//! - *The consumer sets the mark only in a tail that equals its cursor*, by one compare-and-swap: at that moment nothing is
+//!   reserved, so nothing can be published that it has not seen. Then it sleeps without an end
+//!   ([`Sleep::UntilWoken`]). Whatever comes to be read after that comes by an exchange of this very word.
+//! - *The reservation that exchanges a tail with the mark takes it*, and its producer wakes the consumer after publishing.
+//!   It is the first behind the cursor, so its publication is what makes something readable. There is one mark, so one
+//!   producer wakes for each sleep. A claim that is given back whole takes the mark back into the tail. A
+//!   slot that is dropped (not committed, not explicitly discarded) has nobody to tell and leaves it in the tail for the
+//!   next reservation.
+//! - *When something is reserved and not published* there is nobody who could be told: its producer may be past its last look at
+//!   anything. The consumer sets no mark and naps ([`Sleep::Nap`]): 1 ms, and twice as long each time that the same slot is
+//!   in the way, up to 100 ms ([`INTAKE_LONGEST_NAP`](crate::limits::INTAKE_LONGEST_NAP)). A producer mostly takes
+//!   a microsecond from its reservation to its publication, so this is rare, and short when it happens. One that
+//!   is stopped in between for good costs ten looks a second, and never a consumer that spins.
+//! - *A drain takes an unanswered mark back*, for a consumer that wakes up for another reason: a flush, a deadline, a nap.
+//!
+//! Nothing is recorded: the consumer sleeps without looking. A signal handler that records in the middle of an interrupted
+//! record finds the mark taken, and the interrupted producer, whose record is the first, wakes; or finds it and wakes itself.
+//! A thread that is frozen or killed with the mark in its claim leaves the consumer asleep, as nothing can be read behind
+//! that claim anyway; whoever else wakes the consumer (a flush, an end) finds a slot that is open, and deadlines are the host's.
 //!
 //! # Positions
 //!
@@ -113,7 +127,7 @@ mod nesting;
 #[cfg(all(test, not(surgetank_loom)))]
 mod tests;
 
-pub use consumer::{Budget, Consumer, Drained};
+pub use consumer::{Budget, Consumer, Drained, Sleep};
 pub use gate::Gate;
 pub use memory::Word;
 pub use slot::{Slot, SlotFull};
@@ -144,7 +158,7 @@ pub struct Pushed {
 /// with the feature `alloc` `Intake<Box<[Word]>>`, usually in an `Arc`.
 ///
 /// ```
-/// use surgetank_core::intake::{Budget, Intake, Word};
+/// use surgetank_core::intake::{Budget, Intake, Sleep, Word};
 /// use surgetank_core::item::{Category, DestinationId, Form, Header, Outcome};
 ///
 /// static INTAKE: Intake<[Word; 512]> = Intake::fixed(); // 4 KiB
@@ -155,8 +169,10 @@ pub struct Pushed {
 ///
 /// let mut consumer = INTAKE.consumer().expect("the only one");
 /// consumer.drain(Budget::ALL, |item| assert_eq!((item.header, item.payload), (header, &b"{}"[..])));
-/// if consumer.sleep() {
-///     // Wait here until a producer's `wake`, or until the engine's next deadline.
+/// match consumer.sleep() {
+///     Sleep::UntilWoken => {} // Wait here until a producer's `wake`, or until the engine's next deadline.
+///     Sleep::Nap(_) => {}     // The same, but no longer than that.
+///     Sleep::No => {}         // Drain again.
 /// }
 /// ```
 pub struct Intake<S> {

@@ -57,6 +57,8 @@ struct Segment {
     total: usize,
     payload: Vec<u8>,
     state: State,
+    /// Who ends it wakes the consumer.
+    wakes: bool,
 }
 
 /// What the ring should be like.
@@ -65,9 +67,10 @@ struct Model {
     segments: VecDeque<Segment>,
     /// Place in memory of the next reservation.
     next: usize,
-    /// The consumer sleeps until the first segment can be read.
+    /// The next reservation takes on to wake the consumer.
     marked: bool,
-    owed: bool,
+    /// The consumer's last sleep may still be announced.
+    announced: bool,
     closed: bool,
     lost: u64,
 }
@@ -99,6 +102,7 @@ impl Model {
                         total: padding,
                         payload: Vec::new(),
                         state: State::Padding,
+                        wakes: false,
                     });
                 }
                 self.segments.push_back(Segment {
@@ -106,6 +110,7 @@ impl Model {
                     total,
                     payload: Vec::new(),
                     state: State::Open,
+                    wakes: core::mem::take(&mut self.marked),
                 });
                 self.next = (self.next + padding + total) % CAPACITY;
                 Ok(())
@@ -125,40 +130,32 @@ impl Model {
     /// Ends the slot of `id`; true when its caller is told to wake the consumer.
     fn end(&mut self, id: u32, state: State, may_return_wake: bool) -> bool {
         let at = self.at(id);
-        let last = at + 1 == self.segments.len();
+        // Room goes back by an exchange of the tail as this reservation left it.
+        let last = at + 1 == self.segments.len() && !self.closed && !self.marked;
         if state == State::Discarded {
             self.lost += 1;
-            if last && !self.closed {
-                let total = self.segments.pop_back().unwrap().total;
+            if last {
+                let Segment { total, wakes, .. } = self.segments.pop_back().unwrap();
                 self.next = (self.next + CAPACITY - total) % CAPACITY;
+                self.marked = wakes;
                 return false;
             }
         }
-        let first_unread = self
-            .segments
-            .iter()
-            .take(at)
-            .all(|segment| segment.state == State::Padding);
         let segment = &mut self.segments[at];
-        if state == State::Committed && last && !self.closed {
+        if state == State::Committed && last {
             let used = (OVERHEAD_BYTES + segment.payload.len()).div_ceil(8) * 8;
             self.next = (self.next + CAPACITY - (segment.total - used)) % CAPACITY;
             segment.total = used;
         }
         segment.state = state;
-        let mut wake = first_unread && core::mem::take(&mut self.marked);
-        if self.owed {
-            self.owed = false;
-            wake = true;
-        }
-        if wake && !may_return_wake {
-            self.owed = true;
-            return false;
-        }
-        wake
+        self.marked |= segment.wakes && !may_return_wake;
+        segment.wakes && may_return_wake
     }
 
     fn drain(&mut self, budget: Budget) -> (Vec<(u32, Vec<u8>)>, bool) {
+        if core::mem::take(&mut self.announced) {
+            self.marked = false;
+        }
         let mut items = Vec::new();
         let mut taken = 0;
         let mut bytes = 0;
@@ -167,10 +164,7 @@ impl Model {
                 None
                 | Some(Segment {
                     state: State::Open, ..
-                }) => {
-                    self.marked = false;
-                    return (items, false);
-                }
+                }) => return (items, false),
                 Some(_) if taken >= budget.records || bytes >= budget.bytes => return (items, true),
                 Some(_) => {}
             }
@@ -285,15 +279,16 @@ fn run(origin: usize, operations: &[Operation]) {
                 );
             }
             Operation::Sleep => {
-                let readable = !matches!(
-                    model.segments.front(),
-                    None | Some(Segment {
-                        state: State::Open,
-                        ..
-                    })
-                );
-                assert_eq!(consumer.sleep(), !readable);
-                model.marked |= !readable;
+                let sleep = consumer.sleep();
+                match model.segments.front().map(|segment| &segment.state) {
+                    None => {
+                        assert_eq!(sleep, Sleep::UntilWoken);
+                        model.announced = true;
+                        model.marked |= !model.closed;
+                    }
+                    Some(State::Open) => assert!(matches!(sleep, Sleep::Nap(_))),
+                    Some(_) => assert_eq!(sleep, Sleep::No),
+                }
             }
             Operation::TakeLosses => {
                 let mut lost = 0;

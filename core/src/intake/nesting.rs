@@ -161,7 +161,7 @@ impl World {
     fn sleep(&self) -> bool {
         self.intake
             .consumer()
-            .is_some_and(|mut consumer| consumer.sleep())
+            .is_some_and(|mut consumer| consumer.sleep() == Sleep::UntilWoken)
     }
 
     /// Reads what is left and checks that nothing was lost, doubled or spoilt.

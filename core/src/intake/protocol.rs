@@ -3,7 +3,7 @@
 use super::Pushed;
 use super::losses::Losses;
 use super::memory::{HEADER_BYTES, Memory};
-use super::sync::{AtomicBool, AtomicU8, AtomicUsize, Line, Ordering, const_fn, step};
+use super::sync::{AtomicU8, AtomicUsize, Line, Ordering, const_fn, step};
 use crate::item::{DropReason, Header, Outcome, Priority};
 use crate::limits::{INTAKE_RESERVE_ATTEMPTS, INTAKE_SHARE_PERCENT};
 use crate::ring::{self, Look, Place, align_up};
@@ -15,23 +15,33 @@ pub(super) const OVERHEAD_BYTES: usize = PREFIX_BYTES + HEADER_BYTES;
 /// Offset of the payload's length.
 pub(super) const LENGTH_AT: usize = 4;
 
-/// Commit words: the record's total size, a multiple of 8, with its kind in the low three bits.
+/// Commit words: nothing yet, or the record's total size, a multiple of 8, with its kind in the low three bits.
 ///
-/// Not yet published: nothing, or [`WAITING`] when the consumer sleeps until this very word is published.
-pub(super) const WAITING: u32 = 1;
 /// A record to be read.
 pub(super) const RECORD: u32 = 2;
 /// Bytes up to the end of memory that a record skipped.
 pub(super) const PADDING: u32 = 4;
 /// A slot that was given up; only its commit word is not zero.
 pub(super) const DISCARDED: u32 = 6;
-/// Set in every published word and in no other.
+/// Set in part in every published word.
 pub(super) const KIND: u32 = 6;
 /// The size in a commit word.
 pub(super) const SIZE: u32 = !7;
 
-/// Lowest bit of the tail, which alignment leaves free: no reservation succeeds any more.
+/// Flags of the tail, in bits that alignment leaves free.
+///
+/// No reservation succeeds any more.
 pub(super) const CLOSED: usize = 1;
+/// The consumer sleeps: whoever exchanges this tail for a reservation takes the flag, and wakes the consumer when it is done.
+pub(super) const WAITING: usize = 2;
+/// All of them.
+const FLAGS: usize = CLOSED | WAITING;
+
+/// The position in a tail.
+#[inline]
+pub(super) const fn position_of(tail: usize) -> usize {
+    tail & !FLAGS
+}
 
 /// States of [`Head::owner`].
 pub(super) const FREE: u8 = 0;
@@ -43,10 +53,8 @@ const POSITIONS_REPEAT: bool = usize::BITS < 64 || cfg!(all(test, not(surgetank_
 
 /// What producers write.
 pub(super) struct Tail {
-    /// End of the last reservation, with [`CLOSED`] in the lowest bit.
+    /// End of the last reservation, with [`CLOSED`] and [`WAITING`].
     pub(super) position: AtomicUsize,
-    /// A slot was dropped that had the consumer's mark: the next commit wakes it instead.
-    pub(super) wake_owed: AtomicBool,
     /// How many bytes may be in use after a record of each priority.
     shares: [usize; Priority::COUNT],
     /// Bytes of the largest payload.
@@ -85,7 +93,6 @@ impl State {
             Self {
                 tail: Line(Tail {
                     position: AtomicUsize::new(origin),
-                    wake_owed: AtomicBool::new(false),
                     shares,
                     max_payload: (capacity / 2).saturating_sub(OVERHEAD_BYTES),
                     capacity,
@@ -116,13 +123,15 @@ pub(super) struct Claim {
     at: usize,
     /// All of it, aligned.
     pub(super) total: usize,
+    /// The consumer's mark came with it: whoever ends this claim wakes the consumer, or passes the mark on.
+    wakes: bool,
 }
 
 /// What the first attempt to reserve came to.
 enum Attempt {
     Claimed(Claim),
     Refused(DropReason),
-    /// Closed, at the end of memory, or somebody else was faster: a closer look decides.
+    /// Closed, the consumer asleep, at the end of memory, or somebody else was faster: a closer look decides.
     Unclear,
 }
 
@@ -143,7 +152,7 @@ impl<'a> Ring<'a> {
     pub(super) fn fill(self) -> usize {
         // Head first: the difference is never negative, and at most too large by what was added in between.
         let head = self.state.head.0.position.load(Ordering::Relaxed);
-        let tail = self.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED;
+        let tail = position_of(self.state.tail.0.position.load(Ordering::Relaxed));
         tail.wrapping_sub(head).min(self.capacity())
     }
 
@@ -163,7 +172,7 @@ impl<'a> Ring<'a> {
     }
 
     /// Copies a record into the ring, or refuses and counts it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(self, header: &Header, payload: &[u8]) -> Pushed {
         if let Some(total) = self.total(payload.len()) {
             match self.claim_at_once(header.priority, total) {
@@ -232,7 +241,7 @@ impl<'a> Ring<'a> {
         step!();
         // Acquire: as in `claim_again`, for all three.
         let tail = tail_cell.load(Ordering::Acquire);
-        if tail & CLOSED != 0 {
+        if tail & FLAGS != 0 {
             return Attempt::Unclear;
         }
         step!();
@@ -254,6 +263,7 @@ impl<'a> Ring<'a> {
                 position: tail,
                 at,
                 total,
+                wakes: false,
             }),
         }
     }
@@ -277,7 +287,8 @@ impl<'a> Ring<'a> {
             // Acquire: pairs with the Release store in `Consumer::release`. What is free by this position was zeroed
             // before it was released, and the zeroing is now over for us.
             let head = self.state.head.0.position.load(Ordering::Acquire);
-            let padding = match ring::place(tail, head, self.capacity(), total, share) {
+            let start = position_of(tail);
+            let padding = match ring::place(start, head, self.capacity(), total, share) {
                 Place::After(padding) => padding,
                 Place::Full => return Err(DropReason::QueueOverflow),
                 Place::Stale => {
@@ -285,12 +296,12 @@ impl<'a> Ring<'a> {
                     continue;
                 }
             };
-            let position = tail.wrapping_add(padding);
+            let position = start.wrapping_add(padding);
             let end = position.wrapping_add(total);
             step!();
             // Acquire: pairs with the Release of a producer that gave bytes back (`give_back`), whose zeroing of them
-            // must be over. The exchanges of other reservations in between continue that Release. Release: pairs with
-            // the Acquire loads of the tail above.
+            // must be over. Everything else that happens to the tail is an exchange, too, and continues that Release.
+            // Release: pairs with the Acquire loads of the tail above. The consumer's mark, if it is there, is ours now.
             match tail_cell.compare_exchange_weak(tail, end, Ordering::AcqRel, Ordering::Acquire) {
                 Err(now) => tail = now,
                 Ok(_) => {
@@ -298,10 +309,15 @@ impl<'a> Ring<'a> {
                         return Err(self.overtaken(tail, end));
                     }
                     if padding > 0 {
-                        self.publish_padding(tail, padding, position);
+                        step!();
+                        self.publish(self.offset(start), padding as u32 | PADDING);
                     }
-                    let at = self.offset(position);
-                    return Ok(Claim { position, at, total });
+                    return Ok(Claim {
+                        position,
+                        at: self.offset(position),
+                        total,
+                        wakes: tail & WAITING != 0,
+                    });
                 }
             }
         }
@@ -313,14 +329,17 @@ impl<'a> Ring<'a> {
     #[inline(never)]
     fn overtaken(self, tail: usize, end: usize) -> DropReason {
         let tail_cell = &self.state.tail.0.position;
-        let _ = tail_cell.compare_exchange(end, tail, Ordering::Release, Ordering::Relaxed);
+        let given = tail_cell.compare_exchange(end, tail, Ordering::Release, Ordering::Relaxed);
+        if given.is_err() && tail & WAITING != 0 {
+            self.mark();
+        }
         DropReason::InternalSdkError
     }
 
     /// True unless [`claim`](Self::claim) would now find the ring filled up to the share of this lane.
     pub(super) fn has_room(self, priority: Priority, payload: usize) -> bool {
         // Relaxed: nothing is read or written on the strength of it.
-        let tail = self.state.tail.0.position.load(Ordering::Relaxed) & !CLOSED;
+        let tail = position_of(self.state.tail.0.position.load(Ordering::Relaxed));
         let head = self.state.head.0.position.load(Ordering::Relaxed);
         let total = align_up(payload.wrapping_add(OVERHEAD_BYTES));
         let place = ring::place(tail, head, self.capacity(), total, self.share(priority));
@@ -335,30 +354,21 @@ impl<'a> Ring<'a> {
         end.wrapping_sub(head) <= self.capacity()
     }
 
-    /// Publishes `padding` bytes at `position`. If the consumer slept until this word is published, its mark moves on
-    /// to the record's own word at `record`, for there is nothing to read yet.
-    #[inline(never)]
-    fn publish_padding(self, position: usize, padding: usize, record: usize) {
-        step!();
-        if self.publish(self.offset(position), padding as u32 | PADDING) {
-            step!();
-            // SAFETY: the record at `record` is ours and not published.
-            let word = unsafe { self.memory.commit_word(self.offset(record)) };
-            // A consumer that woke up for another reason may set or clear the same mark by now. A change of what is
-            // there, not a store: then all changes of the word have one order. Relaxed: the mark orders nothing.
-            word.fetch_or(WAITING, Ordering::Relaxed);
-        }
-    }
-
-    /// Publishes the record at this place in memory; true when the consumer sleeps until exactly this happened.
+    /// Publishes what starts at this place in memory.
     #[inline]
-    fn publish(self, at: usize, word: u32) -> bool {
-        // SAFETY: the record that starts here is the caller's until this swap.
+    fn publish(self, at: usize, word: u32) {
+        // SAFETY: what starts here is the caller's until this store.
         let cell = unsafe { self.memory.commit_word(at) };
         // Release: pairs with the Acquire load in `Consumer::drain`; everything written to the record is visible to
-        // who reads this word. A swap, for it also takes the consumer's mark: either the consumer's came
-        // first and we see its mark, or ours came first and it sees ours and stays awake (`Consumer::sleep`).
-        cell.swap(word, Ordering::Release) & WAITING != 0
+        // who reads this word. A store, for nobody else writes it: an exchange would wait until all of the record, which
+        // lies in cache lines that the consumer had last, has arrived.
+        cell.store(word, Ordering::Release);
+    }
+
+    /// Sets the mark of a sleeping consumer for the next reservation. For who took it and cannot wake.
+    pub(super) fn mark(self) {
+        // Relaxed: waking orders nothing.
+        self.state.tail.0.position.fetch_or(WAITING, Ordering::Relaxed);
     }
 
     /// Writes `header` into a claim that is not published.
@@ -424,17 +434,15 @@ impl<'a> Ring<'a> {
         // SAFETY: within the claim, which belongs to the caller.
         unsafe { self.memory.write(at, &(written as u32).to_ne_bytes()) }
         step!();
-        let wake = self.publish(claim.at, total as u32 | RECORD);
-        step!();
-        self.settle_wake(wake)
+        self.publish(claim.at, total as u32 | RECORD);
+        claim.wakes
     }
 
     /// Gives a claim up, of which `written` bytes of payload may be written; true when the consumer is to be woken.
     pub(super) fn discard(self, claim: Claim, written: usize) -> bool {
         step!();
         let at = claim.at.wrapping_add(LENGTH_AT);
-        // SAFETY: within the claim, which belongs to the caller. The commit word stays as it is: it may carry the
-        // consumer's mark, for whoever starts a record here next.
+        // SAFETY: within the claim, which belongs to the caller. The commit word is zero, and stays so until it is published.
         unsafe {
             self.memory
                 .zero(at, OVERHEAD_BYTES.wrapping_sub(LENGTH_AT).wrapping_add(written));
@@ -443,16 +451,16 @@ impl<'a> Ring<'a> {
             return false;
         }
         step!();
-        let wake = self.publish(claim.at, claim.total as u32 | DISCARDED);
-        step!();
-        self.settle_wake(wake)
+        self.publish(claim.at, claim.total as u32 | DISCARDED);
+        claim.wakes
     }
 
     /// Moves the tail back so that only `used` bytes of `claim` stay reserved, if nothing was reserved behind it. All
-    /// bytes given back are zero, but for a mark of the consumer in the first four when `used` is 0.
+    /// bytes given back are zero. With all of them the consumer's mark goes back, too, if it came with the claim.
     fn give_back(self, claim: &Claim, used: usize) -> bool {
         let end = claim.position.wrapping_add(claim.total);
-        let wanted = claim.position.wrapping_add(used);
+        let mark = if used == 0 && claim.wakes { WAITING } else { 0 };
+        let wanted = claim.position.wrapping_add(used) | mark;
         step!();
         // The tail equals our end only if whoever reserved behind us has given everything back, so nobody else has
         // bytes there. Release: pairs with the Acquire of the next reservation (`claim`), which gets these bytes.
@@ -463,16 +471,5 @@ impl<'a> Ring<'a> {
             .position
             .compare_exchange(end, wanted, Ordering::Release, Ordering::Relaxed)
             .is_ok()
-    }
-
-    /// Adds a wake-up that a dropped slot could not return to anybody.
-    #[inline]
-    fn settle_wake(self, wake: bool) -> bool {
-        let owed = &self.state.tail.0.wake_owed;
-        // Relaxed: waking orders nothing; the swap makes sure that one caller gets it.
-        if owed.load(Ordering::Relaxed) && owed.swap(false, Ordering::Relaxed) {
-            return true;
-        }
-        wake
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Pushed;
 use super::protocol::{Claim, Ring};
-use super::sync::Ordering;
 use crate::item::{DropReason, Header, Outcome};
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -174,8 +173,8 @@ impl<'a> Slot<'a> {
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         if self.give_up(DropReason::InternalSdkError) {
-            // Nobody to return it to: the next commit passes it on. Relaxed: waking orders nothing.
-            self.ring.state.tail.0.wake_owed.store(true, Ordering::Relaxed);
+            // Nobody to return it to: the next reservation takes it over.
+            self.ring.mark();
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::gate::GateState;
 use crate::item::{Category, CategorySet, DestinationId, Form, Priority, TraceKey};
-use crate::limits::{INTAKE_SHARE_PERCENT, MIN_INTAKE_BYTES};
+use crate::limits::{INTAKE_LONGEST_NAP, INTAKE_NAP, INTAKE_SHARE_PERCENT, MIN_INTAKE_BYTES};
+use crate::time::Duration;
 use core::fmt::Write as _;
 use core::panic::AssertUnwindSafe;
 use embedded_io::Write as _;
@@ -59,11 +60,8 @@ fn losses<S: SharedStorage>(intake: &Intake<S>) -> LossTable {
 /// The invariant that the consumer relies on. No slot is open and nothing is committed.
 pub(super) fn assert_free_memory_is_zero<S: SharedStorage>(intake: &Intake<S>) {
     let ring = intake.ring();
-    let head = intake.state.head.0.position.load(Ordering::Relaxed);
     for at in (0..intake.capacity()).step_by(ALIGN) {
-        let mark = at == ring.offset(head);
-        let (skip, len) = if mark { (4, 4) } else { (0, ALIGN) };
-        assert!(ring.memory.is_zero(at + skip, len), "dirty word at {at}");
+        assert!(ring.memory.is_zero(at, ALIGN), "dirty word at {at}");
     }
 }
 
@@ -497,14 +495,18 @@ fn one_producer_per_sleep_is_told_to_wake_the_consumer() {
     let wake = |len: usize| intake.push(&error(), &std::vec![1; len]).wake;
     assert!(!wake(1), "nobody sleeps");
     let mut consumer = intake.consumer().unwrap();
-    assert!(!consumer.sleep(), "a record is ready");
+    assert_eq!(consumer.sleep(), Sleep::No, "a record is ready");
     consumer.drain(Budget::ALL, |_| ());
-    assert!(consumer.sleep());
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
     assert!(wake(1));
     assert!(!wake(1));
     consumer.drain(Budget::ALL, |_| ());
-    assert!(consumer.sleep());
-    assert!(consumer.sleep(), "announcing twice is announcing once");
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
+    assert_eq!(
+        consumer.sleep(),
+        Sleep::UntilWoken,
+        "announcing twice is announcing once"
+    );
     assert!(wake(1));
     assert!(!wake(1));
 }
@@ -513,7 +515,7 @@ fn one_producer_per_sleep_is_told_to_wake_the_consumer() {
 fn waking_up_for_another_reason_takes_the_announcement_back() {
     let intake = heap(512);
     let mut consumer = intake.consumer().unwrap();
-    assert!(consumer.sleep());
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
     consumer.drain(Budget::ALL, |_| ());
     assert!(!intake.push(&error(), b"x").wake);
 }
@@ -522,17 +524,51 @@ fn waking_up_for_another_reason_takes_the_announcement_back() {
 fn a_record_behind_an_open_slot_wakes_nobody_but_its_commit_does() {
     let intake = heap(512);
     let mut consumer = intake.consumer().unwrap();
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
     let slot = intake.reserve(&error(), 10).unwrap();
-    assert!(consumer.sleep(), "an open slot cannot be read");
     assert!(!intake.push(&error(), b"behind").wake);
     assert!(slot.commit().wake);
+}
+
+#[test]
+fn a_slot_that_was_open_before_the_consumer_wanted_to_sleep_is_looked_for_less_and_less_often() {
+    let intake = heap(512);
+    let mut consumer = intake.consumer().unwrap();
+    let slot = intake.reserve(&error(), 10).unwrap();
+    let naps: Vec<_> = (0..40).map(|_| consumer.sleep()).collect();
+    let expected = [1, 2, 4, 8, 16, 32, 64, 100, 100].map(|ms| Sleep::Nap(Duration::from_millis(ms)));
+    assert_eq!(naps[..9], expected);
+    assert_eq!(
+        (naps[0], naps[39]),
+        (Sleep::Nap(INTAKE_NAP), Sleep::Nap(INTAKE_LONGEST_NAP))
+    );
+    assert!(!slot.commit().wake, "who naps looks for itself");
+    assert_eq!(consumer.sleep(), Sleep::No);
+    consumer.drain(Budget::ALL, |_| ());
+    let _next = intake.reserve(&error(), 10).unwrap();
+    assert_eq!(consumer.sleep(), Sleep::Nap(INTAKE_NAP), "another slot");
+}
+
+#[test]
+fn a_consumer_sleeps_when_the_slot_it_napped_for_is_given_back_and_after_the_end() {
+    let intake = heap(512);
+    let mut consumer = intake.consumer().unwrap();
+    let slot = intake.reserve(&error(), 10).unwrap();
+    assert!(matches!(consumer.sleep(), Sleep::Nap(_)));
+    drop(slot);
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
+    intake.close();
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
+    assert!(intake.is_closed() && consumer.is_empty());
+    assert_eq!(consumer.drain(Budget::ALL, |_| ()).records, 0);
+    assert_eq!(intake.push(&error(), b"x").outcome, dropped(DropReason::Closed));
 }
 
 #[test]
 fn the_wake_up_survives_a_slot_that_is_given_back_or_dropped() {
     let intake = heap(512);
     let mut consumer = intake.consumer().unwrap();
-    assert!(consumer.sleep());
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
     assert!(
         !intake
             .reserve(&error(), 10)
@@ -546,7 +582,7 @@ fn the_wake_up_survives_a_slot_that_is_given_back_or_dropped() {
     );
 
     consumer.drain(Budget::ALL, |_| ());
-    assert!(consumer.sleep());
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
     let slot = intake.reserve(&error(), 10).unwrap();
     assert!(!intake.push(&error(), b"behind").wake);
     drop(slot);
@@ -559,7 +595,7 @@ fn padding_hands_the_wake_up_on_to_the_record_behind_it() {
     let storage = storage::allocate(32).unwrap();
     let intake = Intake::starting_at(storage, 200).unwrap();
     let mut consumer = intake.consumer().unwrap();
-    assert!(consumer.sleep());
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken);
     let slot = intake.reserve(&error(), 80).unwrap();
     assert!(slot.commit().wake);
     consumer.drain(Budget::ALL, |_| ());

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use surgetank_core::intake::{Budget, Intake, Pushed, Slot, Word};
+use surgetank_core::intake::{Budget, Intake, Pushed, Sleep, Slot, Word};
 use surgetank_core::item::{Category, Count, DestinationId, DropReason, Form, Header, Outcome};
 
 use super::tape::Tape;
@@ -27,13 +27,14 @@ struct Held<'a> {
     written: Vec<u8>,
 }
 
-/// What is known of the reader's sleep.
-#[derive(Clone, Copy, PartialEq)]
-enum Reader {
-    Awake,
-    /// A wake-up is due as soon as a record can be read.
-    Asleep,
-    Woken,
+/// Where the duty to wake the reader is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Mark {
+    Nowhere,
+    /// The next reservation takes it.
+    Tail,
+    /// The open slot of that number has it.
+    Slot(u32),
 }
 
 struct Model<'a> {
@@ -41,9 +42,11 @@ struct Model<'a> {
     entries: VecDeque<Entry>,
     held: [Option<Held<'a>>; SLOTS],
     lost: BTreeMap<(Category, DropReason), u64>,
-    reader: Reader,
-    /// A slot was dropped while the reader slept, which may leave that wake-up to a later commit.
-    owed: bool,
+    mark: Mark,
+    /// Since the last drain.
+    announced: bool,
+    /// The reader sleeps and nobody was told to wake it.
+    asleep: bool,
     numbers: u32,
 }
 
@@ -56,8 +59,9 @@ pub(super) fn run(data: &[u8]) {
         entries: VecDeque::new(),
         held: [const { None }; SLOTS],
         lost: BTreeMap::new(),
-        reader: Reader::Awake,
-        owed: false,
+        mark: Mark::Nowhere,
+        announced: false,
+        asleep: false,
         numbers: 0,
     };
     while !tape.is_empty() {
@@ -74,24 +78,15 @@ pub(super) fn run(data: &[u8]) {
                     bytes: usize::from(tape.short()),
                 };
                 consumer.drain(budget, |item| model.expect(&item.header, item.payload));
-                model.reader = Reader::Awake;
+                model.drained();
             }
-            6 => {
-                let sleeps = consumer.sleep();
-                assert!(
-                    !(sleeps && model.is_readable()),
-                    "sleeps although a record can be read"
-                );
-                // Only a drain takes an announcement back.
-                model.owed |= !sleeps && model.reader == Reader::Asleep;
-                model.reader = if sleeps { Reader::Asleep } else { Reader::Awake };
-            }
+            6 => model.slept(consumer.sleep(), consumer.is_empty()),
             _ if tape.byte() > 250 => intake.close(),
             _ => {}
         }
         assert!(
-            model.reader != Reader::Asleep || model.owed || !model.is_readable(),
-            "nobody was told to wake the reader"
+            !model.asleep || model.mark != Mark::Nowhere,
+            "nobody is to wake the reader"
         );
     }
     (0..SLOTS).for_each(|at| model.finish(at, 0));
@@ -124,7 +119,8 @@ impl<'a> Model<'a> {
                 self.lose(&header, reason);
             }
         }
-        self.told(pushed);
+        let wakes = pushed.outcome == Outcome::Queued && self.mark == Mark::Tail;
+        self.told(pushed.wake, wakes);
     }
 
     fn reserve(&mut self, at: usize, tape: &mut Tape<'_>) {
@@ -136,6 +132,9 @@ impl<'a> Model<'a> {
             Ok(slot) => {
                 self.numbers += 1;
                 self.entries.push_back(Entry::Open(self.numbers));
+                if self.mark == Mark::Tail {
+                    self.mark = Mark::Slot(self.numbers);
+                }
                 self.held[at] = Some(Held {
                     number: self.numbers,
                     slot,
@@ -177,10 +176,10 @@ impl<'a> Model<'a> {
             return;
         };
         let overflowed = slot.is_overflowed();
+        let has_mark = self.mark == Mark::Slot(number);
         let (entry, reason, pushed) = match how % 3 {
             0 => {
                 drop(slot);
-                self.owed |= self.reader == Reader::Asleep;
                 (Entry::Gone, Some(DropReason::InternalSdkError), None)
             }
             1 => (
@@ -201,8 +200,39 @@ impl<'a> Model<'a> {
         if let Some(reason) = reason {
             self.lose(&header, reason);
         }
-        if let Some(pushed) = pushed {
-            self.told(pushed);
+        match pushed {
+            Some(Pushed {
+                outcome: Outcome::Queued,
+                wake,
+            }) => self.told(wake, has_mark),
+            Some(Pushed { wake: true, .. }) => self.told(true, has_mark),
+            // Given back whole, or dropped, which can tell nobody.
+            _ if has_mark => self.mark = Mark::Tail,
+            _ => {}
+        }
+    }
+
+    /// A drain takes an announcement back that nobody has answered.
+    fn drained(&mut self) {
+        if self.announced && self.mark == Mark::Tail {
+            self.mark = Mark::Nowhere;
+        }
+        (self.announced, self.asleep) = (false, false);
+    }
+
+    fn slept(&mut self, sleep: Sleep, empty: bool) {
+        self.asleep = empty && !self.intake.is_closed();
+        if empty {
+            assert_eq!(sleep, Sleep::UntilWoken, "nothing is reserved");
+            self.announced = true;
+            if self.asleep {
+                self.mark = Mark::Tail;
+            }
+        } else if self.is_readable() {
+            assert_eq!(sleep, Sleep::No, "a record can be read");
+        } else {
+            // Before an open slot it naps, but for padding and slots that were given up, which a drain has to pass first.
+            assert_ne!(sleep, Sleep::UntilWoken, "something is reserved");
         }
     }
 
@@ -229,14 +259,10 @@ impl<'a> Model<'a> {
         matches!(self.entries.front(), Some(Entry::Committed(..)))
     }
 
-    fn told(&mut self, pushed: Pushed) {
-        if pushed.wake {
-            if self.reader != Reader::Asleep {
-                assert!(self.owed, "woken without having slept");
-                self.owed = false;
-                return;
-            }
-            self.reader = Reader::Woken;
+    fn told(&mut self, wake: bool, expected: bool) {
+        assert_eq!(wake, expected, "the one that has the mark wakes the reader");
+        if wake {
+            (self.mark, self.asleep) = (Mark::Nowhere, false);
         }
     }
 

@@ -32,7 +32,7 @@ const BESIDE: &[(&str, &[&str])] = &[
     ("wire", &["check", "item", "limits", "response", "time"]),
     (
         "intake",
-        &["check", "gate", "item", "limits", "record", "ring", "rng"],
+        &["check", "gate", "item", "limits", "record", "ring", "rng", "time"],
     ),
 ];
 

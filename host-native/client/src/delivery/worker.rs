@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use surgetank_core::engine::FlushId;
-use surgetank_core::intake::{Budget, Consumer};
+use surgetank_core::intake::{Budget, Consumer, Sleep};
 use surgetank_core::time::Instant;
 
 use super::control::{Done, Shared, locked};
@@ -40,8 +40,8 @@ const DRAIN_BYTES: usize = 32 * 1024;
 /// While records come steadily the thread looks for them this often instead of having every one of them wake it.
 const NAP: Duration = Duration::from_millis(1);
 
-/// How often a producer that holds a slot open is looked at.
-const OPEN_SLOT_LOOK: Duration = Duration::from_millis(100);
+/// How long a producer holds a slot open before that is news.
+const OPEN_SLOT_NEWS: Duration = Duration::from_millis(100);
 
 /// Longest pause after a panic; the first one is 10 ms, and each doubles.
 const MAX_PANIC_PAUSE: Duration = Duration::from_secs(1);
@@ -322,7 +322,7 @@ async fn deliver<E: Exporter>(
             kernel.close(now, until);
         }
         let open_slot = work.open_slot(&consumer, now);
-        if open_slot != reported_slot && (open_slot.is_zero() || open_slot >= OPEN_SLOT_LOOK.into()) {
+        if open_slot != reported_slot && (open_slot.is_zero() || open_slot >= OPEN_SLOT_NEWS.into()) {
             reported_slot = open_slot;
             kernel.probe(now, open_slot);
         }
@@ -354,18 +354,18 @@ async fn deliver<E: Exporter>(
         if work.flushes.iter().any(|flush| flush.id.is_none()) {
             until = earlier(until, soon(NAP));
         }
-        if work.stuck.is_some() {
-            until = earlier(until, soon(OPEN_SLOT_LOOK));
-        }
         if !work.closing {
             until = earlier(until, shared.closing());
         }
         if drained.records > 0 && drained.bytes < capacity / 16 {
             // Records come, but not so many that the intake fills during a nap. Nobody has to wake the thread for them.
             until = earlier(until, soon(NAP));
-        } else if !consumer.sleep() {
-            continue;
         } else {
+            match consumer.sleep() {
+                Sleep::UntilWoken => {}
+                Sleep::Nap(nap) => until = earlier(until, soon(nap.into())),
+                Sleep::No => continue,
+            }
             // Whoever looks while the thread sleeps sees everything.
             work.published = now;
             shared.publish(Done::default(), |snapshot| kernel.snapshot(now, snapshot));
