@@ -18,6 +18,8 @@ pub enum Phase {
     Pop,
     /// What is refused.
     Refuse,
+    /// The loop that measures, with nothing in it.
+    Idle,
 }
 
 impl Phase {
@@ -30,6 +32,7 @@ impl Phase {
             Self::Settle => "surgetank_bench::glass::settle",
             Self::Pop => "surgetank_bench::glass::pop",
             Self::Refuse => "surgetank_bench::glass::refuse",
+            Self::Idle => "surgetank_bench::glass::idle",
         }
     }
 }
@@ -54,6 +57,7 @@ impl Glass {
             Phase::Settle => settle(work),
             Phase::Pop => pop(work),
             Phase::Refuse => refuse(work),
+            Phase::Idle => idle(work),
         }
     }
 }
@@ -69,4 +73,4 @@ macro_rules! glasses {
     )*};
 }
 
-glasses!(record batch body settle pop refuse);
+glasses!(record batch body settle pop refuse idle);

@@ -44,6 +44,18 @@ pub enum Job {
     },
 }
 
+/// A function of its own, as is what is subtracted from it.
+#[inline(never)]
+fn record<S: Subject>(subject: &S) {
+    subject.record();
+}
+
+/// The same without the call.
+#[inline(never)]
+fn make<S: Subject>(subject: &S) {
+    subject.make();
+}
+
 /// Calls under the glass: a burst to warm up, then `rounds` calls, none of them refused.
 pub fn counted<S: Subject>(setting: &Setting, glass: Glass, rounds: u32, burst: u32) {
     let subject = S::start(setting);
@@ -54,10 +66,18 @@ pub fn counted<S: Subject>(setting: &Setting, glass: Glass, rounds: u32, burst: 
         if round < burst {
             subject.record();
         } else {
-            glass.look(Phase::Record, || subject.record());
+            glass.look(Phase::Record, || record(&subject));
         }
     }
     subject.flush(PATIENCE);
+}
+
+/// What is the program's own and not the call's, under the glass: the item's making, and the glass.
+pub fn made<S: Subject>(setting: &Setting, glass: Glass, rounds: u32) {
+    let subject = S::start(setting);
+    for _ in 0..rounds {
+        glass.look(Phase::Record, || make(&subject));
+    }
 }
 
 /// Calls under the glass that the server's limit refuses.
@@ -72,7 +92,7 @@ pub fn refused<S: Subject>(setting: &Setting, glass: Glass, rounds: u32) {
     }
     let before = subject.lost();
     for _ in 0..rounds {
-        glass.look(Phase::Record, || subject.record());
+        glass.look(Phase::Record, || record(&subject));
     }
     subject.flush(Duration::from_secs(5));
     if let (Some(before), Some(after)) = (before, subject.lost()) {

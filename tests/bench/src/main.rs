@@ -78,9 +78,8 @@ enum What {
         subject: String,
         upstream: String,
         rounds: u32,
-        /// Every call is to be refused because of the server's limits.
-        #[arg(long)]
-        refused: bool,
+        /// What of it is looked at.
+        part: Look,
     },
     /// A subject as a whole process.
     Load {
@@ -91,6 +90,27 @@ enum What {
         #[command(subcommand)]
         job: load::Job,
     },
+}
+
+/// What is looked at of a recording call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Look {
+    /// Calls that record.
+    Taken,
+    /// Calls that the server's limits refuse.
+    Refused,
+    /// What of a call is the program's own: making the item, and being looked at.
+    Made,
+}
+
+impl Look {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Refused => "refused",
+            Self::Made => "made",
+        }
+    }
 }
 
 fn main() -> Result<()> {
@@ -151,7 +171,7 @@ fn main() -> Result<()> {
             subject,
             upstream,
             rounds,
-            refused,
+            part,
         } => {
             let entry = entry(&subject)?;
             let setting = Setting {
@@ -159,11 +179,10 @@ fn main() -> Result<()> {
                 compression: Compression::None,
             };
             let glass = Glass { counting: true };
-            if refused {
-                let refuse = entry.refuse.context("nothing refuses it")?;
-                refuse(&setting, glass, rounds);
-            } else {
-                (entry.count)(&setting, glass, rounds, entry.burst);
+            match part {
+                Look::Taken => (entry.count)(&setting, glass, rounds, entry.burst),
+                Look::Refused => entry.refuse.context("nothing refuses it")?(&setting, glass, rounds),
+                Look::Made => (entry.made)(&setting, glass, rounds),
             }
             Ok(())
         }

@@ -74,6 +74,10 @@ pub trait Subject: Send + Sync + 'static {
     fn start(setting: &Setting) -> Self;
     /// Records one item.
     fn record(&self);
+    /// Makes what [`Subject::record`] records, by the same code, and nothing more: what of it is the program's own. Nothing
+    /// where the calls of an SDK make it.
+    #[inline]
+    fn make(&self) {}
     /// Sends what was recorded, within a deadline if it keeps one.
     fn flush(&self, within: Duration);
     /// How many items it counts as refused or lost, where it can say so.
@@ -113,6 +117,8 @@ pub struct Entry {
     /// Items between two flushes where none is to be refused: what its queue holds.
     pub burst: u32,
     pub count: fn(&Setting, Glass, u32, u32),
+    /// The same of what is the program's own.
+    pub made: fn(&Setting, Glass, u32),
     /// A limit refuses what goes to Sentry; OTLP's throttling only makes it wait.
     pub refuse: Option<fn(&Setting, Glass, u32)>,
     pub load: fn(&Setting, &Job),
@@ -133,6 +139,7 @@ impl Entry {
             maker,
             burst,
             count: load::counted::<S>,
+            made: load::made::<S>,
             refuse: Some(load::refused::<S>),
             load: load::run::<S>,
         }

@@ -84,21 +84,22 @@ fn count<T: ?Sized>(
 ) {
     let record = *records.first().expect("there is one");
     for _ in 0..rounds {
-        glass.look(Phase::Record, || {
-            for _ in 0..ROUND {
-                black_box(producer(black_box(record)));
-            }
-        });
+        glass.look(Phase::Idle, || put(record, &mut |_| true));
+        glass.look(Phase::Record, || put(record, producer));
         let taken = glass.look(Phase::Pop, &mut consumer);
         assert_eq!(taken, ROUND, "what was put in comes out");
     }
     while producer(record) {}
     for _ in 0..rounds {
-        glass.look(Phase::Refuse, || {
-            for _ in 0..ROUND {
-                black_box(producer(black_box(record)));
-            }
-        });
+        glass.look(Phase::Refuse, || put(record, producer));
+    }
+}
+
+/// Puts in a round of records.
+#[inline(always)]
+fn put<T: ?Sized>(record: &T, producer: &mut impl FnMut(&T) -> bool) {
+    for _ in 0..ROUND {
+        black_box(producer(black_box(record)));
     }
 }
 

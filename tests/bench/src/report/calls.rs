@@ -6,10 +6,11 @@ use super::{Order, Report};
 use crate::callgrind::{self, Counted};
 use crate::charts::{Chart, Row, words};
 use crate::glass::Phase;
+use crate::subjects::Compressed;
 use crate::subjects::{Entry, Kind, Maker, SUBJECTS};
 use crate::times::Summary;
 use crate::upstream::{Mode, Upstream};
-use crate::{Compressed, runs};
+use crate::{Look, runs};
 
 /// Calls under callgrind: whole bursts, so that each is like the next.
 const CALLS: u32 = 500;
@@ -19,28 +20,43 @@ pub(super) fn section(order: &Order, report: &mut Report) -> Result<()> {
         "Recording calls",
         "Instructions and allocations on the thread that records, per call: encoding, admission and the copy, with the worker \
          running and delivering; what the worker does is not in it. `refused` is the same call while the server limits \
-         everything for a minute; OTLP knows no limits. One producer. Rows with `alone` have the SDK with nothing behind it, to see \
-         what is the SDK's own; the findings have more on them and on `thread of its own`.",
+         everything for a minute; OTLP knows no limits. `net` is each without what is the program's own, counted by itself \
+         for every row: making the item (an event's fields, a span's attributes; nothing where the SDK's call makes it; what \
+         lies on the heap is dropped, too), and being measured. One producer. Rows with `alone` have the SDK with nothing behind \
+         it, to see what is the SDK's own; the findings have more on them and on `thread of its own`.",
     )?;
-    report.head(&["item", "instructions", "ratio", "allocations", "refused", "ratio"])?;
+    report.head(&[
+        "item",
+        "instructions",
+        "net",
+        "ratio",
+        "allocations",
+        "refused",
+        "net",
+        "ratio",
+    ])?;
     let per_call = |count: u64| count as f64 / f64::from(CALLS);
     for entry in SUBJECTS {
-        let call = count(order, entry, false)?;
+        let taken = count(order, entry, Look::Taken)?;
+        let instructions = |counted: &Counted| per_call(counted.instructions(Phase::Record));
+        let made = instructions(&count(order, entry, Look::Made)?);
         let figures = &mut report.figures;
-        figures.put("call", entry.name, per_call(call.instructions(Phase::Record)));
-        figures.put("allocations", entry.name, per_call(call.allocations));
+        let mut put = |what: &str, value: f64| {
+            figures.put(what, entry.name, value);
+            figures.put(&net(what), entry.name, value - made);
+        };
+        put("call", instructions(&taken));
         if entry.refuse.is_some() && entry.maker != Maker::Trial {
-            let refused = count(order, entry, true)?;
-            let instructions = per_call(refused.instructions(Phase::Record));
-            report.figures.put("refused", entry.name, instructions);
+            put("refused", instructions(&count(order, entry, Look::Refused)?));
         }
+        figures.put("allocations", entry.name, per_call(taken.allocations));
     }
     let mut bars = Vec::new();
     for entry in SUBJECTS {
         let figures = &report.figures;
-        let figure = |what| figures.get(what, entry.name);
-        let cell = |what| figure(what).map_or("-".to_owned(), words);
-        let ratio = |what| match figure(what) {
+        let figure = |what: &str| figures.get(what, entry.name);
+        let cell = |what: &str| figure(what).map_or("-".to_owned(), words);
+        let ratio = |what: &str| match figure(what) {
             Some(value) => figures.ratio(what, entry.kind, value, false),
             None => "-".to_owned(),
         };
@@ -48,9 +64,11 @@ pub(super) fn section(order: &Order, report: &mut Report) -> Result<()> {
         let cells = [
             entry.shows.to_owned(),
             cell("call"),
+            cell(&net("call")),
             ratio("call"),
             format!("{allocations:.1}"),
             cell("refused"),
+            cell(&net("refused")),
             ratio("refused"),
         ];
         if entry.maker != Maker::Trial {
@@ -73,18 +91,17 @@ pub(super) fn section(order: &Order, report: &mut Report) -> Result<()> {
     blocked(order, report)
 }
 
-fn count(order: &Order, entry: &Entry, refused: bool) -> Result<Counted> {
-    eprintln!(
-        "call {}{} ...",
-        entry.name,
-        if refused { ", refused" } else { "" }
-    );
+/// Name of a call's figure without what is the program's own.
+pub(super) fn net(what: &str) -> String {
+    format!("{what}-net")
+}
+
+fn count(order: &Order, entry: &Entry, part: Look) -> Result<Counted> {
+    eprintln!("call {}, {} ...", entry.name, part.name());
+    let refused = part == Look::Refused;
     let server = Upstream::start(if refused { Mode::Limited } else { Mode::Fast })?;
     let calls = CALLS.to_string();
-    let mut arguments = vec!["call", entry.name, &server.address, &calls];
-    if refused {
-        arguments.push("--refused");
-    }
+    let arguments = ["call", entry.name, &server.address, &calls, part.name()];
     callgrind::run(&arguments, &order.scratch)
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::calls::own_blocked;
+use super::calls::{net, own_blocked};
 use super::delivery::{IN_FULL_TIME, figure};
 use super::figures::Figures;
 use super::queues;
@@ -74,7 +74,7 @@ const TARGETS: &[Target] = &[
     at_most!("64 B refused by the intake: instructions", |f| in_queue(f, Records::Small, "refused", "intake"), |_| Some(25.0)),
     at_most!("1 KiB into the intake: instructions", |f| in_queue(f, Records::Large, "in", "intake"), |_| Some(180.0)),
     at_most!("1 KiB refused by the intake: instructions", |f| in_queue(f, Records::Large, "refused", "intake"), |_| Some(25.0)),
-    at_most!("event refused before it is encoded, own call: instructions", |f| f.get("refused", "own-event"), |_| Some(30.0)),
+    at_most!("event refused before it is encoded, own call, net of what is the program's: instructions", |f| f.get(&net("refused"), "own-event"), |_| Some(30.0)),
     at_most!("delivered span, own call, whole process: instructions", |f| f.get("whole", "own-span"), |_| Some(4000.0)),
     at_most!("delivered span, `opentelemetry_sdk` + surgetank, whole process: instructions", |f| f.get("whole", "dropin-span"), |_| Some(4000.0)),
     at_least!("events delivered flat out, uncompressed, against three times the best peer's", |f| f.get("flood", "own-event"), |f| Some(3.0 * f.best_peer("flood", Kind::Event, true)?)),

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use surgetank::otlp::{AnyValue, KeyValue, LogRecord, Span as OtlpSpan};
+use surgetank::otlp::{AnyValue, KeyValue, LogRecord, Span as OtlpSpan, SpanId, TraceId};
 use surgetank::sentry::{
     Event as SentryEvent, Log as SentryLog, Span as ChildSpan, SpanStatus, TraceContext,
     Transaction as SentryTransaction,
@@ -39,19 +39,69 @@ pub(super) fn lost(client: &Client) -> u64 {
     status.totals.reasons().iter().map(|loss| loss.quantity).sum()
 }
 
+/// Where the identifiers of an item come from.
+trait Ids {
+    fn trace_id(&self) -> TraceId;
+    fn span_id(&self) -> SpanId;
+}
+
+/// Made by the client, which is part of recording: peers do it in their calls.
+impl Ids for Client {
+    #[inline]
+    fn trace_id(&self) -> TraceId {
+        self.new_trace_id()
+    }
+
+    #[inline]
+    fn span_id(&self) -> SpanId {
+        self.new_span_id()
+    }
+}
+
+/// There already.
+struct Known(TraceId, SpanId);
+
+impl Known {
+    fn new() -> Self {
+        let ids = (TraceId::new([7; 16]), SpanId::new([7; 8]));
+        black_box(Self(ids.0.expect("not zero"), ids.1.expect("not zero")))
+    }
+}
+
+impl Ids for Known {
+    #[inline]
+    fn trace_id(&self) -> TraceId {
+        self.0
+    }
+
+    #[inline]
+    fn span_id(&self) -> SpanId {
+        self.1
+    }
+}
+
 macro_rules! subjects {
-    ($($(#[$doc:meta])* $name:ident: $call:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $make:ident, $call:expr;)*) => {$(
         $(#[$doc])*
-        pub struct $name(Client);
+        pub struct $name(Client, Known);
 
         impl Subject for $name {
             fn start(setting: &Setting) -> Self {
-                Self(client(setting))
+                Self(client(setting), Known::new())
             }
 
             #[inline]
             fn record(&self) {
-                let _ = black_box($call(&self.0));
+                let client = &self.0;
+                let _ = black_box($make(client, |item| $call(client, black_box(item))));
+            }
+
+            #[inline]
+            fn make(&self) {
+                let _ = black_box($make(&self.1, |item| {
+                    black_box(item);
+                    Outcome::Queued
+                }));
             }
 
             fn flush(&self, within: Duration) {
@@ -67,66 +117,62 @@ macro_rules! subjects {
 
 subjects! {
     /// An error event.
-    Event: event;
+    Event: event, |client: &Client, event| client.event(event).outcome;
     /// A transaction with ten spans.
-    Transaction: transaction;
+    Transaction: transaction, |client: &Client, transaction| client.transaction(transaction).outcome;
     /// A log for Sentry.
-    Log: log;
+    Log: log, Client::log;
     /// A log for OTLP.
-    OtlpLog: otlp_log;
+    OtlpLog: otlp_log, Client::otlp_log;
     /// A span for OTLP.
-    Span: span;
+    Span: span, Client::otlp_span;
 }
 
 #[inline]
-fn event(client: &Client) -> Outcome {
-    let event = SentryEvent {
+fn event<R>(_: &impl Ids, take: impl FnOnce(&SentryEvent<'_>) -> R) -> R {
+    take(&SentryEvent {
         message: "the disk is full",
         tags: &[("disk", "sda1")],
         ..SentryEvent::default()
-    };
-    client.event(black_box(&event)).outcome
+    })
 }
 
 #[inline]
-fn log(client: &Client) -> Outcome {
-    let attributes = attributes();
-    client.log(black_box(&SentryLog {
+fn log<R>(_: &impl Ids, take: impl FnOnce(&SentryLog<'_>) -> R) -> R {
+    take(&SentryLog {
         body: "request served",
-        attributes: &attributes,
+        attributes: &attributes(),
         ..SentryLog::default()
-    }))
+    })
 }
 
 #[inline]
-fn otlp_log(client: &Client) -> Outcome {
-    let attributes = attributes();
-    client.otlp_log(black_box(&LogRecord {
+fn otlp_log<R>(_: &impl Ids, take: impl FnOnce(&LogRecord<'_>) -> R) -> R {
+    take(&LogRecord {
         body: AnyValue::String("request served"),
-        attributes: &attributes,
+        attributes: &attributes(),
         ..LogRecord::default()
-    }))
+    })
 }
 
 #[inline]
-fn span(client: &Client) -> Outcome {
-    let attributes = attributes();
-    client.otlp_span(black_box(&OtlpSpan {
-        attributes: &attributes,
-        ..OtlpSpan::new(client.new_trace_id(), client.new_span_id(), "GET /api/items/{id}")
-    }))
+fn span<R>(ids: &impl Ids, take: impl FnOnce(&OtlpSpan<'_>) -> R) -> R {
+    take(&OtlpSpan {
+        attributes: &attributes(),
+        ..OtlpSpan::new(ids.trace_id(), ids.span_id(), "GET /api/items/{id}")
+    })
 }
 
 #[inline]
-fn transaction(client: &Client) -> Outcome {
+fn transaction<R>(ids: &impl Ids, take: impl FnOnce(&SentryTransaction<'_>) -> R) -> R {
     let trace = TraceContext {
-        trace_id: client.new_trace_id(),
-        span_id: client.new_span_id(),
+        trace_id: ids.trace_id(),
+        span_id: ids.span_id(),
         parent_span_id: None,
         op: "http.server",
     };
     let spans: [ChildSpan<'_>; 10] = std::array::from_fn(|_| ChildSpan {
-        span_id: client.new_span_id(),
+        span_id: ids.span_id(),
         parent_span_id: trace.span_id,
         op: "db",
         description: "SELECT * FROM items WHERE id = ?",
@@ -135,21 +181,19 @@ fn transaction(client: &Client) -> Outcome {
         end: UnixTime::from_secs(1_800_000_001),
         data: &[],
     });
-    client
-        .transaction(&SentryTransaction {
-            name: "GET /api/items/{id}",
-            source: "route",
-            trace,
-            status: SpanStatus::Ok,
-            start: UnixTime::from_secs(1_800_000_000),
-            end: UnixTime::from_secs(1_800_000_001),
-            spans: black_box(&spans),
-            data: &[],
-            tags: &[],
-            contexts: &[],
-            measurements: &[],
-            sampled: Some(true),
-            dynamic_sampling: &[],
-        })
-        .outcome
+    take(&SentryTransaction {
+        name: "GET /api/items/{id}",
+        source: "route",
+        trace,
+        status: SpanStatus::Ok,
+        start: UnixTime::from_secs(1_800_000_000),
+        end: UnixTime::from_secs(1_800_000_001),
+        spans: black_box(&spans),
+        data: &[],
+        tags: &[],
+        contexts: &[],
+        measurements: &[],
+        sampled: Some(true),
+        dynamic_sampling: &[],
+    })
 }

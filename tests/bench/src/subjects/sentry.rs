@@ -29,6 +29,8 @@ pub trait Way: 'static {
 /// What it records.
 pub trait Item: 'static {
     fn record();
+    /// As [`Subject::make`].
+    fn make() {}
 }
 
 impl<W: Way, I: Item> Subject for Sdk<W, I> {
@@ -50,6 +52,11 @@ impl<W: Way, I: Item> Subject for Sdk<W, I> {
     #[inline]
     fn record(&self) {
         I::record();
+    }
+
+    #[inline]
+    fn make(&self) {
+        I::make();
     }
 
     fn flush(&self, within: Duration) {
@@ -166,13 +173,23 @@ pub struct Event;
 impl Item for Event {
     #[inline]
     fn record() {
-        let mut event = sentry::protocol::Event {
-            message: Some("the disk is full".into()),
-            ..Default::default()
-        };
-        event.tags.insert("disk".into(), "sda1".into());
-        black_box(sentry::capture_event(event));
+        black_box(sentry::capture_event(event()));
     }
+
+    #[inline]
+    fn make() {
+        black_box(&event());
+    }
+}
+
+#[inline]
+fn event() -> sentry::protocol::Event<'static> {
+    let mut event = sentry::protocol::Event {
+        message: Some("the disk is full".into()),
+        ..Default::default()
+    };
+    event.tags.insert("disk".into(), "sda1".into());
+    event
 }
 
 /// A log.
