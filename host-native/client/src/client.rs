@@ -175,6 +175,18 @@ impl Process {
     }
 }
 
+/// The way in for a record that may enter.
+pub(crate) struct Admitted<'a>(&'a Process);
+
+#[cfg(feature = "opentelemetry")]
+impl Admitted<'_> {
+    /// Records what has mostly less than a kilobyte.
+    #[inline]
+    pub(crate) fn record(&self, header: &Header, value: &impl Encode) -> Outcome {
+        self.0.delivery.record_admitted(header, value)
+    }
+}
+
 impl Process {
     /// Apart from its caller, for which a refusal is then a few instructions.
     #[inline(never)]
@@ -283,12 +295,12 @@ impl Client {
         }
     }
 
-    /// The state of this process, if such a record may enter; a refusal is counted.
+    /// The way in, if such a record may enter; a refusal is counted.
     #[inline(always)]
-    fn admitted(&self, header: &Header) -> Result<&Process, DropReason> {
+    pub(crate) fn admitted(&self, header: &Header) -> Result<Admitted<'_>, DropReason> {
         let process = self.inner.process()?;
         process.delivery.admits(header)?;
-        Ok(process)
+        Ok(Admitted(process))
     }
 
     pub(crate) fn record_bytes(&self, header: &Header, bytes: &[u8]) -> Outcome {
@@ -377,7 +389,7 @@ impl Client {
             return Capture::refused(OFF);
         };
         match self.admitted(&error_header(destination)) {
-            Ok(process) => {
+            Ok(Admitted(process)) => {
                 let active = self.trace_for(event);
                 process.event(event, active.as_ref(), destination, context)
             }
@@ -408,7 +420,7 @@ impl Client {
             None => self.keeps_root(&header),
         };
         match kept.and_then(|()| self.admitted(&header)) {
-            Ok(process) => {
+            Ok(Admitted(process)) => {
                 let id = process.ids.event_id();
                 let encoded = sentry::encoded_transaction(transaction, id, context);
                 let outcome = process.delivery.record_long(&header, &encoded);

@@ -138,6 +138,7 @@
 mod head;
 mod incoming;
 mod log;
+mod moment;
 mod propagator;
 mod sampler;
 mod self_metrics;

@@ -45,6 +45,7 @@ impl<E: Exporter> Delivery<E> {
     }
 
     /// The same for a record that may enter.
+    #[inline]
     pub(crate) fn record_admitted(&self, header: &Header, value: &impl Encode) -> Outcome {
         let pushed = SCRATCH.with(|scratch| {
             let mut scratch = scratch.try_borrow_mut().ok()?;

@@ -13,8 +13,8 @@ use surgetank_core::wire::otlp::encode::{AnyValue, Limits, LogRecord, Severity, 
 use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::FLUSH_TIMEOUT;
+use super::moment::nanos;
 use super::source::Source;
-use super::span::nanos;
 use super::value::{Nested, fill_list, fill_map, plain_log};
 use crate::client::Client;
 use crate::delivery::wall_nanos;

@@ -13,8 +13,9 @@ use surgetank_core::limits::MAX_ORIGINS;
 use surgetank_core::wire::otlp::encode::{Resource as WireResource, Scope as WireScope};
 use surgetank_core::wire::otlp::protobuf::{Length, Out};
 
+use super::moment;
 use super::value::add_entry;
-use crate::client::Client;
+use crate::client::{Admitted, Client};
 use crate::delivery::{Origin, on_delivery_thread};
 use crate::json::{Encode, collected};
 
@@ -30,6 +31,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(client: &Client, signal: Signal, flush_timeout: Duration) -> Self {
+        moment::watch();
         Self {
             client: client.clone(),
             signal,
@@ -62,6 +64,7 @@ impl Source {
     /// which is then `target`.
     ///
     /// Takes no lock. Allocates nothing but once for each scope.
+    #[inline]
     pub(super) fn record(
         &self,
         mut header: Header,
@@ -72,30 +75,42 @@ impl Source {
         if self.is_shut_down() {
             return self.client.refuse(&header, DropReason::Closed);
         }
-        if on_delivery_thread() {
-            // Before anything is kept of it: it is refused.
-            return self.client.record_short(&header, || value);
-        }
+        // Before anything is kept of the scope.
+        let admitted = match self.client.admitted(&header) {
+            Ok(admitted) => admitted,
+            Err(reason) => return Outcome::Dropped(reason),
+        };
         match self.origin(scope, target) {
             Some(origin) => {
                 header.origin = origin;
-                self.client.record_short(&header, || value)
+                admitted.record(&header, value)
             }
-            None => {
-                header.form = Form::OtlpRequest;
-                let request = WholeRequest {
-                    source: self,
-                    scope,
-                    name: name_of(scope, target),
-                    value,
-                };
-                self.client.record_short(&header, || request)
-            }
+            None => self.record_whole(&admitted, header, scope, target, value),
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn record_whole(
+        &self,
+        admitted: &Admitted<'_>,
+        mut header: Header,
+        scope: &InstrumentationScope,
+        target: Option<&Cow<'static, str>>,
+        value: &impl Encode,
+    ) -> Outcome {
+        header.form = Form::OtlpRequest;
+        let request = WholeRequest {
+            source: self,
+            scope,
+            name: name_of(scope, target),
+            value,
+        };
+        admitted.record(&header, &request)
+    }
+
     /// The number under which the client's destination knows the resource with this scope; `None` when its table is full.
-    #[inline]
+    #[inline(always)]
     fn origin(&self, scope: &InstrumentationScope, target: Option<&Cow<'static, str>>) -> Option<u8> {
         match self.scopes.find(scope, name_of(scope, target)) {
             Some(known) => known.origin,
@@ -115,11 +130,7 @@ impl Source {
             scope_schema_url: scope.schema_url().unwrap_or_default().to_owned(),
         });
         // Nobody else claimed this place, so nobody waits for it.
-        let _ = place.set(Known {
-            target: target.cloned(),
-            scope: scope.clone(),
-            origin,
-        });
+        let _ = place.set(Known::new(scope, target, origin));
         origin
     }
 
@@ -169,14 +180,42 @@ struct Known {
     /// The name it goes by, if that is not the scope's own.
     target: Option<Cow<'static, str>>,
     scope: InstrumentationScope,
+    /// Where the texts of these two lie.
+    place: Place,
     /// `None` when the client's table had no room for it.
     origin: Option<u8>,
 }
 
 impl Known {
-    #[inline]
+    fn new(scope: &InstrumentationScope, target: Option<&Cow<'static, str>>, origin: Option<u8>) -> Self {
+        let (scope, target) = (scope.clone(), target.cloned());
+        Self {
+            place: Place::of(&scope, name_of(&scope, target.as_ref())),
+            target,
+            scope,
+            origin,
+        }
+    }
+
     fn name(&self) -> &str {
         name_of(&self.scope, self.target.as_ref())
+    }
+}
+
+/// Where the name, version and schema of a scope lie, which are mostly literals: of two that are there at the same time, what
+/// lies in the same place is the same text. Texts on the heap stay where they are when their owner is moved.
+#[derive(PartialEq, Eq)]
+struct Place([(usize, usize); 3]);
+
+impl Place {
+    #[inline(always)]
+    fn of(scope: &InstrumentationScope, name: &str) -> Self {
+        let place = |text: Option<&str>| text.map_or((0, 0), |text| (text.as_ptr().addr(), text.len()));
+        Self([
+            place(Some(name)),
+            place(scope.version()),
+            place(scope.schema_url()),
+        ])
     }
 }
 
@@ -190,21 +229,23 @@ impl Default for Scopes {
 }
 
 impl Scopes {
-    /// At most [`MAX_ORIGINS`] comparisons of names, and as many of where they lie.
-    #[inline]
+    /// At most [`MAX_ORIGINS`] comparisons of texts, and as many of where they lie.
+    #[inline(always)]
     fn find(&self, scope: &InstrumentationScope, name: &str) -> Option<&Known> {
-        let claimed = self.claimed.load(Ordering::Relaxed);
-        let mut known = self.known.iter().take(claimed).filter_map(OnceLock::get);
-        // Names are mostly literals: the one that is known is the same text in the same place.
-        known
-            .find(|known| core::ptr::eq(known.name(), name) && has_same_facts(&known.scope, scope))
-            .or_else(|| self.find_equal(claimed, scope, name))
+        let claimed = self.claimed();
+        let place = Place::of(scope, name);
+        for known in claimed.iter().filter_map(OnceLock::get) {
+            if known.place == place && !has_attributes(scope) && !has_attributes(&known.scope) {
+                return Some(known);
+            }
+        }
+        find_equal(claimed, scope, name)
     }
 
-    #[inline(never)]
-    fn find_equal(&self, claimed: usize, scope: &InstrumentationScope, name: &str) -> Option<&Known> {
-        let mut known = self.known.iter().take(claimed).filter_map(OnceLock::get);
-        known.find(|known| known.name() == name && has_same_facts(&known.scope, scope))
+    #[inline(always)]
+    fn claimed(&self) -> &[OnceLock<Known>] {
+        let count = self.claimed.load(Ordering::Relaxed);
+        self.known.get(..count).unwrap_or(&self.known)
     }
 
     fn claim(&self) -> Option<&OnceLock<Known>> {
@@ -217,34 +258,33 @@ impl Scopes {
     }
 }
 
+#[inline(never)]
+fn find_equal<'a>(
+    claimed: &'a [OnceLock<Known>],
+    scope: &InstrumentationScope,
+    name: &str,
+) -> Option<&'a Known> {
+    let mut known = claimed.iter().filter_map(OnceLock::get);
+    known.find(|known| known.name() == name && has_same_facts(&known.scope, scope))
+}
+
 /// The name that records of a scope go by.
 #[inline]
 fn name_of<'a>(scope: &'a InstrumentationScope, target: Option<&'a Cow<'static, str>>) -> &'a str {
     target.map_or(scope.name(), |target| target)
 }
 
-/// Whether two optional texts, mostly literals, are equal.
-#[inline]
-fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => core::ptr::eq(one, other) || one == other,
-        (one, other) => one.is_none() && other.is_none(),
-    }
+#[inline(always)]
+fn has_attributes(scope: &InstrumentationScope) -> bool {
+    scope.attributes().next().is_some()
 }
 
 /// Whether two scopes differ in their name at most. Unlike the API's comparison it does not allocate, and takes the same
 /// attributes in another order for others, which costs an entry and is still true.
-#[inline]
 fn has_same_facts(one: &InstrumentationScope, other: &InstrumentationScope) -> bool {
-    let has_attributes = |scope: &InstrumentationScope| scope.attributes().next().is_some();
-    is_same(one.version(), other.version())
-        && is_same(one.schema_url(), other.schema_url())
-        && (!has_attributes(one) && !has_attributes(other) || has_same_attributes(one, other))
-}
-
-#[inline(never)]
-fn has_same_attributes(one: &InstrumentationScope, other: &InstrumentationScope) -> bool {
-    one.attributes().eq(other.attributes())
+    one.version() == other.version()
+        && one.schema_url() == other.schema_url()
+        && one.attributes().eq(other.attributes())
 }
 
 fn encode_scope<O: Out>(out: &mut O, scope: &InstrumentationScope, name: &str) {

@@ -2,23 +2,23 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::opentelemetry::Context;
 use ::opentelemetry::trace::{self, SpanContext};
-use ::opentelemetry::{Context, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span as SdkSpan, SpanData};
 use surgetank_core::item::{DropReason, Signal};
 use surgetank_core::wire::otlp::encode::{
-    AnyValue, Event, Limits, Link, Span, SpanId, SpanKind, Status, TraceId,
+    Event, Limits, Link, Span, SpanId, SpanKind, SpanParts, Status, TraceId,
 };
 use surgetank_core::wire::otlp::protobuf::Out;
 
 use super::FLUSH_TIMEOUT;
+use super::moment::nanos;
 use super::source::Source;
 use super::transaction::Transactions;
-use super::value::{fill_array, fill_attributes, plain};
+use super::value::fill_attributes;
 use crate::client::{Client, span_header};
 use crate::json::Encode;
 
@@ -155,11 +155,6 @@ struct EncodedSpan<'a> {
 impl Encode for EncodedSpan<'_> {
     fn encode<O: Out>(&self, out: &mut O) {
         let span = self.span;
-        let linked = span
-            .links
-            .iter()
-            .filter_map(|link| Some((link, ids(&link.span_context)?)));
-        let invalid_links = span.links.len().saturating_sub(linked.clone().count());
         let wire = Span {
             parent_span_id: SpanId::new(span.parent_span_id.to_bytes()),
             flags: flags(&span.span_context, span.parent_span_is_remote),
@@ -174,10 +169,7 @@ impl Encode for EncodedSpan<'_> {
             end_unix_nanos: nanos(span.end_time),
             dropped_attributes: span.dropped_attributes_count,
             dropped_events: span.events.dropped_count,
-            dropped_links: span
-                .links
-                .dropped_count
-                .saturating_add(u32::try_from(invalid_links).unwrap_or(u32::MAX)),
+            dropped_links: dropped_links(span),
             status: match &span.status {
                 trace::Status::Unset => Status::Unset,
                 trace::Status::Ok => Status::Ok,
@@ -186,44 +178,62 @@ impl Encode for EncodedSpan<'_> {
             ..Span::new(self.trace_id, self.span_id, &span.name)
         };
         wire.encode_with(out, self.limits, |parts| {
-            parts.trace_state(|| span.span_context.trace_state().into_iter());
-            for attribute in &span.attributes {
-                let key = attribute.key.as_str();
-                // Most values are texts, and these need to be told apart once only.
-                if let Value::String(text) = &attribute.value {
-                    parts.attribute(key, AnyValue::String(text.as_str()));
-                    continue;
-                }
-                match plain(&attribute.value) {
-                    Ok(value) => parts.attribute(key, value),
-                    Err(array) => parts.array_attribute(key, |values| fill_array(values, array)),
-                }
-            }
-            for event in span.events.iter() {
-                let wire = Event {
-                    time_unix_nanos: nanos(event.timestamp),
-                    name: &event.name,
-                    attributes: &[],
-                    dropped_attributes: event.dropped_attributes_count,
-                };
-                parts.event(&wire, |attributes| fill_attributes(attributes, &event.attributes));
-            }
-            for (link, (trace_id, span_id)) in linked {
-                let wire = Link {
-                    trace_id,
-                    span_id,
-                    trace_state: "",
-                    attributes: &[],
-                    dropped_attributes: link.dropped_attributes_count,
-                    flags: flags(&link.span_context, link.span_context.is_remote()),
-                };
-                let trace_state = || link.span_context.trace_state().into_iter();
-                parts.link_in(&wire, trace_state, |attributes| {
-                    fill_attributes(attributes, &link.attributes);
-                });
+            parts.attributes(|attributes| fill_attributes(attributes, &span.attributes));
+            if !span.events.is_empty() || !span.links.is_empty() || has_trace_state(&span.span_context) {
+                parts.apart(|parts| fill_rest(parts, span));
             }
         });
     }
+}
+
+/// What most spans have none of.
+#[inline(never)]
+fn fill_rest<O: Out>(parts: &mut SpanParts<'_, O>, span: &SpanData) {
+    parts.trace_state(|| span.span_context.trace_state().into_iter());
+    for event in span.events.iter() {
+        let wire = Event {
+            time_unix_nanos: nanos(event.timestamp),
+            name: &event.name,
+            attributes: &[],
+            dropped_attributes: event.dropped_attributes_count,
+        };
+        parts.event(&wire, |attributes| fill_attributes(attributes, &event.attributes));
+    }
+    for (link, (trace_id, span_id)) in linked(span) {
+        let wire = Link {
+            trace_id,
+            span_id,
+            trace_state: "",
+            attributes: &[],
+            dropped_attributes: link.dropped_attributes_count,
+            flags: flags(&link.span_context, link.span_context.is_remote()),
+        };
+        let trace_state = || link.span_context.trace_state().into_iter();
+        parts.link_in(&wire, trace_state, |attributes| {
+            fill_attributes(attributes, &link.attributes);
+        });
+    }
+}
+
+/// Links that lead somewhere.
+fn linked(span: &SpanData) -> impl Iterator<Item = (&trace::Link, (TraceId, SpanId))> {
+    span.links
+        .iter()
+        .filter_map(|link| Some((link, ids(&link.span_context)?)))
+}
+
+/// Links that were dropped, those that lead nowhere among them.
+fn dropped_links(span: &SpanData) -> u32 {
+    if span.links.is_empty() {
+        return span.links.dropped_count;
+    }
+    let invalid = span.links.len().saturating_sub(linked(span).count());
+    let invalid = u32::try_from(invalid).unwrap_or(u32::MAX);
+    span.links.dropped_count.saturating_add(invalid)
+}
+
+fn has_trace_state(context: &SpanContext) -> bool {
+    context.trace_state().into_iter().next().is_some()
 }
 
 /// Both ids, unless one of them is zero.
@@ -237,11 +247,4 @@ pub(super) fn ids(context: &SpanContext) -> Option<(TraceId, SpanId)> {
 fn flags(context: &SpanContext, remote: bool) -> u32 {
     let remote = if remote { IS_REMOTE } else { 0 };
     u32::from(context.trace_flags().to_u8()) | KNOWS_REMOTE | remote
-}
-
-/// Nanoseconds since 1970; 0 before it.
-pub(super) fn nanos(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    // 64 bits last until 2554.
-    since.as_nanos() as u64
 }

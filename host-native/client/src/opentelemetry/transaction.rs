@@ -18,8 +18,9 @@ use surgetank_core::wire::otlp::protobuf::Out;
 use self::exception::encoded_exception;
 use self::root::Root;
 use super::incoming::Incoming;
+use super::moment::nanos;
 use super::semantics::Facts;
-use super::span::{ids, nanos};
+use super::span::ids;
 use super::value_json::{write_attributes, write_member};
 use crate::client::{Client, transaction_header};
 use crate::delivery::assembly::{PART, PartHead, PartKind};
@@ -98,6 +99,7 @@ impl Transactions {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_end(&self, span: &SpanData, shut_down: bool) {
         let Some((trace_id, span_id)) = ids(&span.span_context) else {
             return;

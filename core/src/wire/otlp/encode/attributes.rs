@@ -65,6 +65,10 @@ const BYTES: u8 = tag(7, WireType::Bytes) as u8;
 /// Keys of fewer bytes make a number's entry one whose lengths are single bytes: 13 stand around the key at most.
 const SHORT: usize = 0x80 - 13;
 
+/// Key and piece of together as many bytes make an entry whose lengths are single bytes: 6 stand between them and before the
+/// key, behind the entry's length.
+const SHORT_PIECE: usize = 0x7F - 6;
+
 /// What stands before the content of a number: its field, the length of its message, its kind. In the lowest bytes.
 const fn opening(len: u8, kind: u8) -> u128 {
     u32::from_le_bytes([VALUE, len, kind, 0]) as u128
@@ -142,22 +146,57 @@ impl<'o, O: Out> Attributes<'o, O> {
     #[inline(always)]
     pub fn add(&mut self, key: &str, value: AnyValue<'_>) {
         if self.admit(key) {
-            self.entries.add(key, value);
+            self.entries.add_ref(key, &value);
         }
     }
 
     /// Adds every attribute of a slice.
     #[inline(always)]
     pub fn add_all(&mut self, attributes: &[KeyValue<'_>]) {
-        for KeyValue { key, value } in attributes {
-            if self.admit(key) {
-                self.entries.add_ref(key, value);
-            }
+        if !attributes.is_empty() {
+            self.apart(|apart| {
+                for KeyValue { key, value } in attributes {
+                    if apart.admit(key) {
+                        apart.entries.add_ref(key, value);
+                    }
+                }
+            });
         }
     }
 
+    /// Adds what `fill` adds, in a function of its own: a loop over attributes then has the registers to itself.
+    #[inline(always)]
+    pub(super) fn apart(&mut self, fill: impl FnOnce(&mut Attributes<'_, O>)) {
+        let Entries { field, bounds, .. } = self.entries;
+        let left = self.left();
+        let mut out = self.entries.out.lift();
+        let left = filled(&mut out, field, bounds, left, fill);
+        *self.entries.out = out;
+        self.set_left(left);
+    }
+
+    /// The same list on another output.
+    #[inline(always)]
+    pub(super) const fn on<'a>(&self, out: &'a mut O) -> Attributes<'a, O> {
+        let Entries { field, bounds, .. } = self.entries;
+        Attributes {
+            entries: Entries { out, field, bounds },
+            room: self.room,
+            dropped: self.dropped,
+        }
+    }
+
+    /// How many still have room, and how many were dropped.
+    pub(super) const fn left(&self) -> (u32, u32) {
+        (self.room, self.dropped)
+    }
+
+    pub(super) const fn set_left(&mut self, left: (u32, u32)) {
+        (self.room, self.dropped) = left;
+    }
+
     /// Adds an array whose values `fill` adds.
-    #[inline]
+    #[inline(always)]
     pub fn add_array(&mut self, key: &str, fill: impl FnOnce(&mut Values<'_, O>)) {
         if self.admit(key) {
             self.entries.apart(|entries| entries.add_array(key, fill));
@@ -165,7 +204,7 @@ impl<'o, O: Out> Attributes<'o, O> {
     }
 
     /// Adds a map whose entries `fill` adds.
-    #[inline]
+    #[inline(always)]
     pub fn add_map(&mut self, key: &str, fill: impl FnOnce(&mut Entries<'_, O>)) {
         if self.admit(key) {
             self.entries.apart(|entries| entries.add_map(key, fill));
@@ -196,6 +235,31 @@ impl<'o, O: Out> Attributes<'o, O> {
             }
         }
     }
+}
+
+/// Gives what [`Attributes::left`] does then.
+#[inline(never)]
+fn filled<O: Out>(
+    out: &mut O,
+    field: EntryField,
+    bounds: Bounds,
+    (room, dropped): (u32, u32),
+    fill: impl FnOnce(&mut Attributes<'_, O>),
+) -> (u32, u32) {
+    let mut lifted = out.lift();
+    let mut attributes = Attributes {
+        entries: Entries {
+            out: &mut lifted,
+            field,
+            bounds,
+        },
+        room,
+        dropped,
+    };
+    fill(&mut attributes);
+    let left = attributes.left();
+    *out = lifted;
+    left
 }
 
 /// The entries of a map, or attributes without a limit on their number.
@@ -252,11 +316,11 @@ impl<'o, O: Out> Entries<'o, O> {
     fn add_ref(&mut self, key: &str, value: &AnyValue<'_>) {
         // Most values are texts: they are told apart first.
         if let AnyValue::String(text) = value {
-            return self.add_piece(key, STRING, self.bounds.cut(text).as_bytes(), value);
+            return self.add_piece(key, STRING, text.as_bytes(), value);
         }
         // A number with what stands before it.
         let (number, count) = match *value {
-            AnyValue::Bytes(bytes) => return self.add_piece(key, BYTES, self.bounds.cut_bytes(bytes), value),
+            AnyValue::Bytes(bytes) => return self.add_piece(key, BYTES, bytes, value),
             AnyValue::Bool(value) => (opening(2, BOOL) | u128::from(value) << 24, 4),
             AnyValue::Int(value @ 0..0x80) => (opening(2, INT) | (value as u128) << 24, 4),
             AnyValue::Int(value @ 0x80..0x4000) => {
@@ -274,18 +338,21 @@ impl<'o, O: Out> Entries<'o, O> {
         }
     }
 
-    /// Adds an entry whose value is a piece of this kind, `value` before it was cut.
+    /// Adds an entry whose value is a piece of this kind, that of `value`.
     #[inline(always)]
     fn add_piece(&mut self, key: &str, kind: u8, piece: &[u8], value: &AnyValue<'_>) {
-        // Three tags and three lengths of one byte each. Compared one by one, so that the compiler knows that no sum of
-        // these is long.
-        if key.len() < 0x80 && piece.len() < 0x80 && key.len() + piece.len() + 6 < 0x80 {
+        // Three tags and three lengths of one byte each, and nothing to cut. Compared one by one, so that the compiler knows
+        // that no sum of these is long.
+        let uncut = self.bounds.length.min(SHORT_PIECE);
+        if key.len() <= SHORT_PIECE && piece.len() <= uncut && key.len() + piece.len() <= SHORT_PIECE {
             let (key_len, piece_len) = (key.len() as u32, piece.len() as u32);
             let key_opening = self.key_opening(key_len, piece_len + 4);
             // Each length in its place: 2 to 4 bytes behind a field's tag, or behind that of the piece.
-            let opening = u32::from_le_bytes([VALUE, 2, kind, 0]) + piece_len * 0x0100_0100;
-            self.out
-                .pair(key_opening, key.as_bytes(), opening.to_le_bytes(), piece);
+            let opening = || {
+                let tags = u32::from_le_bytes([VALUE, 2, kind, 0]);
+                (tags + piece_len * 0x0100_0100).to_le_bytes()
+            };
+            self.out.pair(key_opening, key.as_bytes(), opening, piece);
         } else {
             self.add_long(key, *value);
         }
@@ -314,6 +381,7 @@ impl<'o, O: Out> Entries<'o, O> {
     }
 
     /// Adds an array whose values `fill` adds; left empty at the last depth.
+    #[inline(never)]
     pub fn add_array(&mut self, key: &str, fill: impl FnOnce(&mut Values<'_, O>)) {
         let entry = self.out.open(self.field.number());
         self.out.bytes_field(1, key.as_bytes());
@@ -322,6 +390,7 @@ impl<'o, O: Out> Entries<'o, O> {
     }
 
     /// Adds a map whose entries `fill` adds; left empty at the last depth.
+    #[inline(never)]
     pub fn add_map(&mut self, key: &str, fill: impl FnOnce(&mut Entries<'_, O>)) {
         let entry = self.out.open(self.field.number());
         self.out.bytes_field(1, key.as_bytes());
@@ -362,6 +431,7 @@ impl<O: Out> Values<'_, O> {
 }
 
 /// An entry of any length and kind.
+#[cold]
 #[inline(never)]
 fn write_long<O: Out>(out: &mut O, field: EntryField, bounds: Bounds, key: &str, value: AnyValue<'_>) {
     if let Some(len) = plain_len(value, bounds) {

@@ -143,13 +143,13 @@ impl<O: Out> LogParts<'_, O> {
     }
 
     /// Adds an attribute that is an array whose values `fill` adds.
-    #[inline]
+    #[inline(always)]
     pub fn array_attribute(&mut self, key: &str, fill: impl FnOnce(&mut Values<'_, O>)) {
         self.attributes.add_array(key, fill);
     }
 
     /// Adds an attribute that is a map whose entries `fill` adds.
-    #[inline]
+    #[inline(always)]
     pub fn map_attribute(&mut self, key: &str, fill: impl FnOnce(&mut Entries<'_, O>)) {
         self.attributes.add_map(key, fill);
     }

@@ -10,6 +10,9 @@ pub const OPEN_PREFIX_BYTES: usize = 4;
 /// Bytes of a number with what stands before it, written in one piece of which the end may be unused.
 const NUMBER_BYTES: usize = size_of::<u128>();
 
+/// Bytes of a short key and value with what stands around them, and of a short key and a number.
+const WINDOW_BYTES: usize = 144;
+
 /// Bytes that a [`Writer`] can count.
 const MAX_WRITTEN: usize = u32::MAX as usize;
 
@@ -33,8 +36,9 @@ pub trait Out {
     /// Takes three pieces at once: a text with what stands around it, whose length the compiler knows.
     fn framed(&mut self, before: &[u8], bytes: &[u8], after: &[u8]);
 
-    /// Takes two fixed parts, each followed by bytes, at once: a key and a value with what stands in front of them.
-    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]);
+    /// Takes two fixed parts, each followed by bytes, at once: a key and a value with what stands in front of them. That of the
+    /// value is asked for when it is its turn.
+    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: impl Fn() -> [u8; 4], value: &[u8]);
 
     /// Takes a fixed part, bytes, and the first `count` of the bytes of `number`, lowest first: a key and a number.
     fn numbered(&mut self, key_opening: [u8; 4], key: &[u8], number: u128, count: usize);
@@ -295,19 +299,13 @@ impl Out for Writer<'_> {
     }
 
     #[inline(always)]
-    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
-        let len = key.len().wrapping_add(value.len()).wrapping_add(8);
-        if let Some(target) = self.next(len)
-            && let Some((opening, room)) = target.split_first_chunk_mut()
-            && let Some((key_room, room)) = room.split_at_mut_checked(key.len())
-            && let Some((opening_2, value_room)) = room.split_first_chunk_mut()
+    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: impl Fn() -> [u8; 4], value: &[u8]) {
+        let start = self.at as usize;
+        match window(self.bytes, start)
+            .and_then(|window| pair_in(window, key_opening, key, &value_opening, value))
         {
-            *opening = key_opening;
-            copy(key_room, key);
-            *opening_2 = value_opening;
-            copy(value_room, value);
-        } else {
-            self.fail();
+            Some(written) => self.at = start.wrapping_add(written) as u32,
+            None => self.apart(|out| pair_exactly(out, key_opening, key, value_opening(), value)),
         }
     }
 
@@ -315,19 +313,12 @@ impl Out for Writer<'_> {
     fn numbered(&mut self, key_opening: [u8; 4], key: &[u8], number: u128, count: usize) {
         let number = number.to_le_bytes();
         let start = self.at as usize;
-        let len = key.len().wrapping_add(const { 4 + NUMBER_BYTES });
-        let room = self.bytes.get_mut(start..start.wrapping_add(len));
-        if let Some((opening, room)) = room.and_then(|room| room.split_first_chunk_mut())
-            && let Some((key_room, block)) = room.split_at_mut_checked(key.len())
-            && let Some(block) = block.first_chunk_mut()
-        {
-            *opening = key_opening;
-            copy(key_room, key);
-            *block = number;
-            let used = start.wrapping_add(key.len()).wrapping_add(4);
-            self.at = used.wrapping_add(count.min(number.len())) as u32;
-        } else {
-            self.apart(|out| numbered_exactly(out, key_opening, key, number, count));
+        match window(self.bytes, start).and_then(|window| numbered_in(window, key_opening, key, number)) {
+            Some(number_at) => {
+                let end = number_at.wrapping_add(count.min(number.len()));
+                self.at = start.wrapping_add(end) as u32;
+            }
+            None => self.apart(|out| numbered_exactly(out, key_opening, key, number, count)),
         }
     }
 
@@ -358,6 +349,58 @@ impl Out for Writer<'_> {
             ..*self
         }
     }
+}
+
+/// The memory from `start` on, as a block that is compared once; none near the end of the memory.
+#[inline(always)]
+fn window(bytes: &mut [u8], start: usize) -> Option<&mut [u8; WINDOW_BYTES]> {
+    bytes
+        .get_mut(start..start.wrapping_add(WINDOW_BYTES))?
+        .first_chunk_mut()
+}
+
+/// [`Out::pair`] at the beginning of a block; how many bytes it is. Nothing that counts is written if it is longer.
+#[inline(always)]
+fn pair_in(
+    window: &mut [u8; WINDOW_BYTES],
+    key_opening: [u8; 4],
+    key: &[u8],
+    value_opening: impl Fn() -> [u8; 4],
+    value: &[u8],
+) -> Option<usize> {
+    let opening_at = key.len().wrapping_add(4);
+    let value_at = key.len().wrapping_add(8);
+    let end = value_at.wrapping_add(value.len());
+    *window.first_chunk_mut()? = key_opening;
+    copy(window.get_mut(4..opening_at)?, key);
+    *window.get_mut(opening_at..value_at)?.first_chunk_mut()? = value_opening();
+    copy(window.get_mut(value_at..end)?, value);
+    Some(end)
+}
+
+/// [`Out::numbered`] at the beginning of a block; where the number stands.
+#[inline(always)]
+fn numbered_in(
+    window: &mut [u8; WINDOW_BYTES],
+    key_opening: [u8; 4],
+    key: &[u8],
+    number: [u8; NUMBER_BYTES],
+) -> Option<usize> {
+    let number_at = key.len().wrapping_add(4);
+    *window.first_chunk_mut()? = key_opening;
+    copy(window.get_mut(4..number_at)?, key);
+    *window
+        .get_mut(number_at..number_at.wrapping_add(NUMBER_BYTES))?
+        .first_chunk_mut()? = number;
+    Some(number_at)
+}
+
+/// What is longer, or near the end of the memory.
+#[cold]
+#[inline(never)]
+fn pair_exactly(out: &mut Writer<'_>, opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
+    out.framed(&opening, key, &value_opening);
+    out.raw(value);
 }
 
 /// Near the end of the memory, where the rest of the block may not fit.
@@ -411,7 +454,13 @@ impl Out for Length {
     }
 
     #[inline]
-    fn pair(&mut self, _key_opening: [u8; 4], key: &[u8], _value_opening: [u8; 4], value: &[u8]) {
+    fn pair(
+        &mut self,
+        _key_opening: [u8; 4],
+        key: &[u8],
+        _value_opening: impl Fn() -> [u8; 4],
+        value: &[u8],
+    ) {
         let len = key.len().saturating_add(value.len()).saturating_add(8);
         self.bytes = self.bytes.saturating_add(len);
     }
@@ -485,10 +534,16 @@ fn long(target: &mut [u8], source: &[u8]) -> bool {
     if source.len() <= 64 {
         return ends::<32>(target, source);
     }
+    copy_long(target, source);
+    true
+}
+
+#[cold]
+#[inline(never)]
+fn copy_long(target: &mut [u8], source: &[u8]) {
     if target.len() == source.len() {
         target.copy_from_slice(source);
     }
-    true
 }
 
 /// `len` below 2²⁸ as a varint of exactly four bytes.

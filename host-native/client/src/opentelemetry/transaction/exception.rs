@@ -5,8 +5,8 @@ use ::opentelemetry::trace::Event;
 use surgetank_core::wire::otlp::encode::SpanId;
 use surgetank_core::wire::otlp::protobuf::Out;
 
+use super::super::moment::nanos;
 use super::super::semantics::text;
-use super::super::span::nanos;
 use super::super::value_json::write_attributes;
 use super::{ORIGIN, Spans};
 use crate::ids::EventId;
