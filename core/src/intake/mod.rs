@@ -247,6 +247,7 @@ impl<S: SharedStorage> Intake<S> {
     /// written, and may have whoever writes wait for that; so it is done here and not in a recording call.
     ///
     /// Bound: a write for each 4 KiB.
+    #[cfg(not(surgetank_loom))]
     pub fn touch(&mut self, bytes: usize) {
         let ring = self.ring();
         // SAFETY: the reference is the only one to the intake.
