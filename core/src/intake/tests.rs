@@ -502,11 +502,7 @@ fn one_producer_per_sleep_is_told_to_wake_the_consumer() {
     assert!(!wake(1));
     consumer.drain(Budget::ALL, |_| ());
     assert_eq!(consumer.sleep(), Sleep::UntilWoken);
-    assert_eq!(
-        consumer.sleep(),
-        Sleep::UntilWoken,
-        "announcing twice is announcing once"
-    );
+    assert_eq!(consumer.sleep(), Sleep::UntilWoken, "announced twice is once");
     assert!(wake(1));
     assert!(!wake(1));
 }
