@@ -15,7 +15,6 @@ use crate::limits::MAX_ENVELOPE_ITEMS;
 use crate::time::UnixTime;
 use crate::wire::output::WriteError;
 use crate::wire::sink::{Sink, through};
-use crate::wire::timestamp::{TIMESTAMP_BYTES, timestamp};
 use embedded_io::Write;
 
 /// One bit for each item of an envelope.
@@ -274,17 +273,13 @@ impl HeaderCopy {
 
     /// Writes the time, or a member that says it.
     fn write_time(&self, out: &mut Sink<'_>) {
-        const NAME: usize = b"\"sent_at\":".len();
-        let mut member = *b"\"sent_at\":\"0000-00-00T00:00:00.000000Z\",";
-        if let Some(place) = member.get_mut(NAME + 1..=NAME + TIMESTAMP_BYTES) {
-            place.copy_from_slice(&timestamp(self.sent_at));
+        let is_member = self.old.is_none();
+        if is_member {
+            out.put(b"\"sent_at\":");
         }
-        let value_end = NAME + TIMESTAMP_BYTES + 2;
-        let part = match (self.old, self.is_empty) {
-            (Some(_), _) => member.get(NAME..value_end),
-            (None, true) => member.get(..value_end),
-            (None, false) => Some(&member[..]),
-        };
-        out.put(part.unwrap_or_default());
+        out.time(self.sent_at);
+        if is_member && !self.is_empty {
+            out.put(b",");
+        }
     }
 }
