@@ -192,13 +192,14 @@ impl Process {
     #[inline(never)]
     fn event(
         &self,
+        client: &Client,
         event: &sentry::Event<'_>,
-        active: Option<&sentry::TraceContext<'_>>,
         destination: DestinationId,
         context: &SentryContext,
     ) -> Capture {
         let id = self.ids.event_id();
-        let encoded = sentry::encoded_event(event, active, id, wall(), context);
+        let active = client.trace_for(event);
+        let encoded = sentry::encoded_event(event, active.as_ref(), id, wall(), context);
         let outcome = self
             .delivery
             .record_admitted(&error_header(destination), &encoded);
@@ -389,10 +390,7 @@ impl Client {
             return Capture::refused(OFF);
         };
         match self.admitted(&error_header(destination)) {
-            Ok(Admitted(process)) => {
-                let active = self.trace_for(event);
-                process.event(event, active.as_ref(), destination, context)
-            }
+            Ok(Admitted(process)) => process.event(self, event, destination, context),
             Err(reason) => Capture::refused(Outcome::Dropped(reason)),
         }
     }
