@@ -31,8 +31,8 @@ impl Out for Collected {
         }
     }
 
-    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: impl Fn() -> [u8; 4], value: &[u8]) {
-        for piece in [&key_opening, key, &value_opening(), value] {
+    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
+        for piece in [&key_opening, key, &value_opening, value] {
             self.raw(piece);
         }
     }

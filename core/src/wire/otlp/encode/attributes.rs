@@ -348,11 +348,9 @@ impl<'o, O: Out> Entries<'o, O> {
             let (key_len, piece_len) = (key.len() as u32, piece.len() as u32);
             let key_opening = self.key_opening(key_len, piece_len + 4);
             // Each length in its place: 2 to 4 bytes behind a field's tag, or behind that of the piece.
-            let opening = || {
-                let tags = u32::from_le_bytes([VALUE, 2, kind, 0]);
-                (tags + piece_len * 0x0100_0100).to_le_bytes()
-            };
-            self.out.pair(key_opening, key.as_bytes(), opening, piece);
+            let opening = u32::from_le_bytes([VALUE, 2, kind, 0]) + piece_len * 0x0100_0100;
+            self.out
+                .pair(key_opening, key.as_bytes(), opening.to_le_bytes(), piece);
         } else {
             self.add_long(key, *value);
         }

@@ -36,9 +36,8 @@ pub trait Out {
     /// Takes three pieces at once: a text with what stands around it, whose length the compiler knows.
     fn framed(&mut self, before: &[u8], bytes: &[u8], after: &[u8]);
 
-    /// Takes two fixed parts, each followed by bytes, at once: a key and a value with what stands in front of them. That of the
-    /// value is asked for when it is its turn.
-    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: impl Fn() -> [u8; 4], value: &[u8]);
+    /// Takes two fixed parts, each followed by bytes, at once: a key and a value with what stands in front of them.
+    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]);
 
     /// Takes a fixed part, bytes, and the first `count` of the bytes of `number`, lowest first: a key and a number.
     fn numbered(&mut self, key_opening: [u8; 4], key: &[u8], number: u128, count: usize);
@@ -299,13 +298,13 @@ impl Out for Writer<'_> {
     }
 
     #[inline(always)]
-    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: impl Fn() -> [u8; 4], value: &[u8]) {
+    fn pair(&mut self, key_opening: [u8; 4], key: &[u8], value_opening: [u8; 4], value: &[u8]) {
         let start = self.at as usize;
         match window(self.bytes, start)
-            .and_then(|window| pair_in(window, key_opening, key, &value_opening, value))
+            .and_then(|window| pair_in(window, key_opening, key, value_opening, value))
         {
             Some(written) => self.at = start.wrapping_add(written) as u32,
-            None => self.apart(|out| pair_exactly(out, key_opening, key, value_opening(), value)),
+            None => self.apart(|out| pair_exactly(out, key_opening, key, value_opening, value)),
         }
     }
 
@@ -365,7 +364,7 @@ fn pair_in(
     window: &mut [u8; WINDOW_BYTES],
     key_opening: [u8; 4],
     key: &[u8],
-    value_opening: impl Fn() -> [u8; 4],
+    value_opening: [u8; 4],
     value: &[u8],
 ) -> Option<usize> {
     let opening_at = key.len().wrapping_add(4);
@@ -373,7 +372,7 @@ fn pair_in(
     let end = value_at.wrapping_add(value.len());
     *window.first_chunk_mut()? = key_opening;
     copy(window.get_mut(4..opening_at)?, key);
-    *window.get_mut(opening_at..value_at)?.first_chunk_mut()? = value_opening();
+    *window.get_mut(opening_at..value_at)?.first_chunk_mut()? = value_opening;
     copy(window.get_mut(value_at..end)?, value);
     Some(end)
 }
@@ -454,13 +453,7 @@ impl Out for Length {
     }
 
     #[inline]
-    fn pair(
-        &mut self,
-        _key_opening: [u8; 4],
-        key: &[u8],
-        _value_opening: impl Fn() -> [u8; 4],
-        value: &[u8],
-    ) {
+    fn pair(&mut self, _key_opening: [u8; 4], key: &[u8], _value_opening: [u8; 4], value: &[u8]) {
         let len = key.len().saturating_add(value.len()).saturating_add(8);
         self.bytes = self.bytes.saturating_add(len);
     }
