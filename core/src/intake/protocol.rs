@@ -51,10 +51,17 @@ pub(super) const FREE_INTERRUPTED: u8 = 2;
 /// Where a reservation repeats a position, a stale fill could pass; see "Positions" in the module's narrative.
 const POSITIONS_REPEAT: bool = usize::BITS < 64 || cfg!(all(test, not(surgetank_loom)));
 
+/// Producers look at a copy of the head first. With 32 bits a producer that is held up before it writes the copy could set it
+/// back by so much that it looks new; and machines with 32 bits mostly have one core, where a copy saves nothing.
+const HEAD_IS_COPIED: bool = usize::BITS >= 64;
+
 /// What producers write.
 pub(super) struct Tail {
     /// End of the last reservation, with [`CLOSED`] and [`WAITING`].
     pub(super) position: AtomicUsize,
+    /// The head as some producer last saw it: never later than the head is, and mostly enough to see that there is room,
+    /// without the cache line that the consumer writes.
+    known_head: AtomicUsize,
     /// How many bytes may be in use after a record of each priority.
     shares: [usize; Priority::COUNT],
     /// Bytes of the largest payload.
@@ -93,6 +100,7 @@ impl State {
             Self {
                 tail: Line(Tail {
                     position: AtomicUsize::new(origin),
+                    known_head: AtomicUsize::new(origin),
                     shares,
                     max_payload: (capacity / 2).saturating_sub(OVERHEAD_BYTES),
                     capacity,
@@ -245,9 +253,14 @@ impl<'a> Ring<'a> {
             return Attempt::Unclear;
         }
         step!();
-        let head = self.state.head.0.position.load(Ordering::Acquire);
+        let head = if HEAD_IS_COPIED {
+            self.state.tail.0.known_head.load(Ordering::Acquire)
+        } else {
+            self.state.head.0.position.load(Ordering::Acquire)
+        };
         let at = match ring::look(tail, head, self.capacity(), total, self.share(priority)) {
             Look::Fits(at) => at,
+            Look::Full if HEAD_IS_COPIED && self.is_head_renewed(head) => return Attempt::Unclear,
             Look::Full => return Attempt::Refused(DropReason::QueueOverflow),
             Look::Wraps => return Attempt::Unclear,
         };
@@ -266,6 +279,22 @@ impl<'a> Ring<'a> {
                 wakes: false,
             }),
         }
+    }
+
+    /// True when the head is not what the copy said, which is mended then.
+    #[inline(always)]
+    fn is_head_renewed(self, known: usize) -> bool {
+        step!();
+        // Acquire: as in `claim_again`.
+        let head = self.state.head.0.position.load(Ordering::Acquire);
+        if head == known {
+            return false;
+        }
+        step!();
+        // Release: pairs with the Acquire load of the copy. Who sees this head in the copy sees what was zeroed before it, as
+        // we do. A store, which may set the copy back to an older head: then there seems to be less room than there is.
+        self.state.tail.0.known_head.store(head, Ordering::Release);
+        true
     }
 
     /// The further attempts.
