@@ -37,6 +37,9 @@
 //!    memory the claim covers the rest of it, too, which is published as padding at once.
 //!    What is common (a record that fits, or a ring that is full) is decided by the first attempt, in the caller's own code;
 //!    the end of memory, a sleeping consumer, a closed ring and a lost race take the long way, which looks anew.
+//!    With 64-bit positions the head that it reads is a copy, which lies beside the tail and which producers renew from the head
+//!    when the ring seems full by it: the head's own cache line is the consumer's, and to fetch it costs more than the rest of
+//!    the claim. The copy is never later than the head, so it can only show less room than there is.
 //! 2. *Write.* Length, header and payload, with plain stores. The commit word stays zero.
 //! 3. *Publish.* One store (Release) puts the record's size and kind into the commit word. The bytes are the consumer's
 //!    from here on. Before that, room reserved and not used goes back to the ring if the tail still is where the claim
