@@ -555,8 +555,6 @@ fn a_consumer_sleeps_when_the_slot_it_napped_for_is_given_back_and_after_the_end
     assert_eq!(consumer.sleep(), Sleep::UntilWoken);
     intake.close();
     assert_eq!(consumer.sleep(), Sleep::UntilWoken);
-    assert!(intake.is_closed() && consumer.is_empty());
-    assert_eq!(consumer.drain(Budget::ALL, |_| ()).records, 0);
     assert_eq!(intake.push(&error(), b"x").outcome, dropped(DropReason::Closed));
 }
 
