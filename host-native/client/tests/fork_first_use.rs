@@ -34,7 +34,7 @@ const SCENE: &str = "SURGETANK_TEST_SCENE";
 const SENTRY: &str = "SURGETANK_TEST_SENTRY";
 const OTLP: &str = "SURGETANK_TEST_OTLP";
 
-const PROCESSES: u64 = 25;
+const PROCESSES: u64 = 10;
 const CHILDREN: u64 = 8;
 
 const PATIENT: Duration = Duration::from_secs(60);
