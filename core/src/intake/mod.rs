@@ -49,7 +49,8 @@
 //! 5. *Release.* The consumer zeroes what it has passed and stores the new head (Release). A producer that reads this
 //!    head (Acquire, in step 1) may reuse the bytes, and finds every word of them zero, wherever its record starts.
 //!
-//! Free memory is all zero at every moment. That one invariant is why the consumer can trust a word it finds: payload bytes can never pose as a commit word.
+//! Free memory is all zero at every moment. That one invariant is why the consumer can trust a word it finds: payload
+//! bytes can never pose as a commit word.
 //!
 //! # Sleeping and waking
 //!
