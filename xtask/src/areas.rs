@@ -31,7 +31,7 @@ pub(crate) fn table(module: &Module<'_>) -> Vec<String> {
 /// The crate and module that a function's name begins with; two modules deep where the core's formats lie.
 fn area(name: &str) -> String {
     let path = name.trim_start_matches(['<', '&', '[']);
-    let path = path.split([' ', '<', '>', '{', ']']).next().unwrap_or_default();
+    let path = path.split([' ', '<', '>', '{', '[', ']']).next().unwrap_or_default();
     let deep = match path {
         _ if path.starts_with("surgetank_core::wire::") => 3,
         _ if path.starts_with("surgetank") => 2,
@@ -67,6 +67,7 @@ mod tests {
             ),
             ("<[T] as core::slice::SpecFill<T>>::spec_fill", "T"),
             ("core::str::converts::from_utf8", "core"),
+            ("core[c5930c85a12de822]::str::converts::from_utf8", "core"),
         ] {
             assert_eq!(area(name), expected, "{name}");
         }
