@@ -31,7 +31,10 @@ pub(crate) fn table(module: &Module<'_>) -> Vec<String> {
 /// The crate and module that a function's name begins with; two modules deep where the core's formats lie.
 fn area(name: &str) -> String {
     let path = name.trim_start_matches(['<', '&', '[']);
-    let path = path.split([' ', '<', '>', '{', '[', ']']).next().unwrap_or_default();
+    let path = path
+        .split([' ', '<', '>', '{', '[', ']'])
+        .next()
+        .unwrap_or_default();
     let deep = match path {
         _ if path.starts_with("surgetank_core::wire::") => 3,
         _ if path.starts_with("surgetank") => 2,
