@@ -5,9 +5,10 @@ import { test } from 'node:test';
 
 import { scenes } from './scene.mjs';
 import { eventsOf } from './servers.mjs';
-import { tasksOf } from './tasks.mjs';
+import { measured, tasksOf } from './tasks.mjs';
 
-const scene = scenes();
+const scenesOf = scenes();
+const scene = (...parts) => measured(scenesOf(...parts));
 
 /** What a user begins to feel (Long Tasks, W3C), in milliseconds. */
 const LONG = 50;
