@@ -93,6 +93,20 @@ fn compile(language: &Language, source: &Path, libraries: &Path, link: &[&str], 
     program
 }
 
+/// The same of a source beside this one, with the shared library.
+fn compile_own(language: &Language, source: &str, libraries: &Path, program: &str) -> PathBuf {
+    let source = Path::new(MANIFEST).join("tests").join(source);
+    let link = ["-lsurgetank_c", "-lpthread"];
+    compile(language, &source, libraries, &link, program)
+}
+
+/// `program`, which has nothing of this one's environment.
+fn alone(program: &Path, libraries: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("LD_LIBRARY_PATH", libraries);
+    command
+}
+
 #[test]
 fn the_example_delivers_with_either_library() {
     let libraries = libraries();
@@ -103,9 +117,7 @@ fn the_example_delivers_with_either_library() {
     for program in [shared, linked] {
         let server = Server::start(|_, _| Reply::ok());
         let output = run(
-            Command::new(program)
-                .env_clear()
-                .env("LD_LIBRARY_PATH", &libraries)
+            alone(&program, &libraries)
                 .env("SENTRY_DSN", server.dsn())
                 .env("OTEL_EXPORTER_OTLP_ENDPOINT", server.url("")),
             "",
@@ -131,14 +143,8 @@ fn the_example_delivers_with_either_library() {
 #[test]
 fn misuse_is_an_error_and_not_a_crash() {
     let libraries = libraries();
-    let source = Path::new(MANIFEST).join("tests/misuse.c");
-    let program = compile(&C, &source, &libraries, &["-lsurgetank_c"], "c_misuse");
-    run(
-        Command::new(program)
-            .env_clear()
-            .env("LD_LIBRARY_PATH", &libraries),
-        "",
-    );
+    let program = compile_own(&C, "misuse.c", &libraries, "c_misuse");
+    run(&mut alone(&program, &libraries), "");
 }
 
 /// The messages of the events that arrived, sorted.
@@ -158,22 +164,9 @@ fn messages(server: &Server) -> Vec<String> {
 #[test]
 fn threads_and_children_deliver_everything_once() {
     let libraries = libraries();
-    let source = Path::new(MANIFEST).join("tests/threads_and_fork.c");
-    let program = compile(
-        &C,
-        &source,
-        &libraries,
-        &["-lsurgetank_c", "-lpthread"],
-        "c_threads",
-    );
+    let program = compile_own(&C, "threads_and_fork.c", &libraries, "c_threads");
     let server = Server::start(|_, _| Reply::ok());
-    run(
-        Command::new(program)
-            .env_clear()
-            .env("LD_LIBRARY_PATH", &libraries)
-            .env("SENTRY_DSN", server.dsn()),
-        "",
-    );
+    run(alone(&program, &libraries).env("SENTRY_DSN", server.dsn()), "");
     let mut expected: Vec<String> = (0..200).map(|number| format!("thread {number}")).collect();
     expected.extend(["parent 0".to_owned(), "child 0".to_owned()]);
     expected.sort_unstable();
@@ -183,13 +176,10 @@ fn threads_and_children_deliver_everything_once() {
 #[test]
 fn cpp_takes_the_header_and_the_status_has_the_warnings() {
     let libraries = libraries();
-    let source = Path::new(MANIFEST).join("tests/owner.cpp");
-    let program = compile(&CPP, &source, &libraries, &["-lsurgetank_c"], "cpp_owner");
+    let program = compile_own(&CPP, "owner.cpp", &libraries, "cpp_owner");
     let server = Server::start(|_, _| Reply::ok());
     let output = run(
-        Command::new(program)
-            .env_clear()
-            .env("LD_LIBRARY_PATH", &libraries)
+        alone(&program, &libraries)
             .env("SENTRY_DSN", server.dsn())
             .env("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
         "",
@@ -212,14 +202,7 @@ fn count(requests: &[support::Received], needle: &str) -> u64 {
 #[test]
 fn children_of_fork_and_vfork_deliver_what_is_theirs() {
     let libraries = libraries();
-    let source = Path::new(MANIFEST).join("tests/forks.c");
-    let program = compile(
-        &C,
-        &source,
-        &libraries,
-        &["-lsurgetank_c", "-lpthread"],
-        "c_forks",
-    );
+    let program = compile_own(&C, "forks.c", &libraries, "c_forks");
     let server = Server::start(|request, _| {
         if count(std::slice::from_ref(request), "to be refused") > 0 {
             Reply::status(429).with("X-Sentry-Rate-Limits", "60:transaction:key")
@@ -228,10 +211,8 @@ fn children_of_fork_and_vfork_deliver_what_is_theirs() {
         }
     });
     let output = run(
-        Command::new(&program)
+        alone(&program, &libraries)
             .arg("deliver")
-            .env_clear()
-            .env("LD_LIBRARY_PATH", &libraries)
             .env("SENTRY_DSN", server.dsn())
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", server.url("")),
         "",
@@ -264,20 +245,11 @@ fn children_of_fork_and_vfork_deliver_what_is_theirs() {
 #[test]
 fn a_child_keeps_deadlines_at_a_server_that_stalls() {
     let libraries = libraries();
-    let source = Path::new(MANIFEST).join("tests/forks.c");
-    let program = compile(
-        &C,
-        &source,
-        &libraries,
-        &["-lsurgetank_c", "-lpthread"],
-        "c_forks_stall",
-    );
+    let program = compile_own(&C, "forks.c", &libraries, "c_forks_stall");
     let server = Server::start(|_, _| Reply::Stall);
     run(
-        Command::new(program)
+        alone(&program, &libraries)
             .arg("stall")
-            .env_clear()
-            .env("LD_LIBRARY_PATH", &libraries)
             .env("SENTRY_DSN", server.dsn()),
         "",
     );

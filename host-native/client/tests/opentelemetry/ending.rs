@@ -9,13 +9,12 @@ use opentelemetry::trace::{
 };
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::trace::{
-    Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanEvents, SpanLinks, SpanProcessor as _,
-};
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanProcessor as _};
 use surgetank::opentelemetry::{LogProcessor, SpanProcessor};
 use surgetank::{Category, DropReason};
 
 use crate::decoded::spans;
+use crate::sdk_span::ended;
 use crate::support::{self, Reply, Server};
 use crate::{PATIENT, builder};
 
@@ -24,28 +23,8 @@ const SHORT: Duration = Duration::from_millis(300);
 /// What a loaded machine may add to a time-out.
 const SLACK: Duration = Duration::from_secs(10);
 
-fn span(trace_flags: TraceFlags) -> SpanData {
-    SpanData {
-        span_context: SpanContext::new(
-            TraceId::from(1),
-            SpanId::from(2),
-            trace_flags,
-            false,
-            TraceState::NONE,
-        ),
-        parent_span_id: SpanId::INVALID,
-        parent_span_is_remote: false,
-        span_kind: opentelemetry::trace::SpanKind::Internal,
-        name: "span".into(),
-        start_time: std::time::UNIX_EPOCH,
-        end_time: std::time::UNIX_EPOCH,
-        attributes: Vec::new(),
-        dropped_attributes_count: 0,
-        events: SpanEvents::default(),
-        links: SpanLinks::default(),
-        status: opentelemetry::trace::Status::Unset,
-        instrumentation_scope: opentelemetry::InstrumentationScope::default(),
-    }
+fn span(flags: TraceFlags) -> SpanData {
+    ended(2, SpanId::INVALID, flags)
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod propagation;
 mod same_as_the_sdk;
 mod sampling;
 mod scopes;
+#[path = "../support/sdk_span.rs"]
+mod sdk_span;
 mod self_metrics;
 mod settings;
 mod transactions;
